@@ -1,0 +1,1 @@
+//! GRU inference on any GPU.
