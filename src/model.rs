@@ -49,6 +49,14 @@ impl Gru {
         Ok(Self { inner: Arc::new(format::load(path.as_ref(), options)?) })
     }
 
+    /// The GRU of a file's bytes that `options` select. The bytes are kept, not copied.
+    ///
+    /// # Errors
+    /// As [`open_with`](Gru::open_with), less those of reading.
+    pub fn from_bytes(bytes: Vec<u8>, options: &LoadOptions) -> Result<Self> {
+        Ok(Self { inner: Arc::new(format::load_bytes(Arc::new(bytes), options)?) })
+    }
+
     /// The GRU among named tensors that `options` select; see [`TensorSet`] for an example.
     ///
     /// # Errors

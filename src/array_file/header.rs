@@ -1,6 +1,5 @@
 //! The header of an `.npy` file, checked before and after it is parsed.
 
-use std::fs::File;
 use std::io::Read;
 
 use half::f16;
@@ -40,7 +39,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads the header of a file that is `length` bytes long.
-    pub(super) fn read(file: &mut File, length: u64) -> Result<Self> {
+    pub(super) fn read(file: &mut impl Read, length: u64) -> Result<Self> {
         let mut start = Vec::new();
         file.take((PREAMBLE + MAX_HEADER) as u64)
             .read_to_end(&mut start)
@@ -68,7 +67,12 @@ impl Header {
             _ => return Err(wrong_type(&format!("of the type '{descr}'"))),
         };
         let size = plain.num_bytes().unwrap_or(0);
-        if !matches!(size, 1 | 2 | 4 | 8) {
+        let known = match kind {
+            Kind::Float => matches!(size, 2 | 4 | 8),
+            Kind::Bool => size == 1,
+            _ => matches!(size, 1 | 2 | 4 | 8),
+        };
+        if !known {
             return Err(wrong_type(&format!("of the type '{descr}'")));
         }
         let shape: Vec<usize> =
@@ -134,7 +138,11 @@ impl Header {
             stored /= size.max(&1);
         };
         let axes = out.iter_mut().zip(&self.shape);
-        if self.fortran { axes.for_each(&mut put) } else { axes.rev().for_each(&mut put) }
+        if self.fortran {
+            axes.for_each(&mut put)
+        } else {
+            axes.rev().for_each(&mut put)
+        }
         out
     }
 }

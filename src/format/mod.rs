@@ -16,15 +16,21 @@ use crate::tensor_set::TensorSet;
 /// The GRU of `path` that `options` select.
 pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     with_path(path, || {
-        let (set, format) = read_tensors(path)?;
+        let (set, format) = read_tensors(read_file(path)?, path)?;
         convention::load(&set, format, options)
     })
+}
+
+/// The GRU of a file's bytes that `options` select.
+pub(crate) fn load_bytes(bytes: Arc<Vec<u8>>, options: &LoadOptions) -> Result<Loaded> {
+    let (set, format) = read_tensors(bytes, Path::new(""))?;
+    convention::load(&set, format, options)
 }
 
 /// Every recurrent network of `path`.
 pub(crate) fn list(path: &Path, options: &LoadOptions) -> Result<Vec<ListedGru>> {
     with_path(path, || {
-        let (set, format) = read_tensors(path)?;
+        let (set, format) = read_tensors(read_file(path)?, path)?;
         convention::list(&set, format, options)
     })
 }
@@ -34,8 +40,7 @@ fn with_path<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     read().map_err(|e| e.context(path.display()))
 }
 
-fn read_tensors(path: &Path) -> Result<(TensorSet, Format)> {
-    let bytes = read_file(path)?;
+fn read_tensors(bytes: Arc<Vec<u8>>, path: &Path) -> Result<(TensorSet, Format)> {
     match recognise(&bytes, path)? {
         Format::Safetensors => Ok((safetensors::read(bytes)?, Format::Safetensors)),
         other => Err(Error::new(ErrorKind::Unsupported, format!("{other} files are not read"))),
@@ -78,9 +83,9 @@ fn recognise(bytes: &[u8], path: &Path) -> Result<Format> {
 pub(crate) fn read_file(path: &Path) -> Result<Arc<Vec<u8>>> {
     let (mut file, length) = open_regular(path)?;
     let mut bytes = Vec::new();
-    usize::try_from(length).ok().and_then(|n| bytes.try_reserve_exact(n).ok()).ok_or_else(|| {
-        Error::new(ErrorKind::OutOfMemory, format!("{length} bytes do not fit into memory"))
-    })?;
+    usize::try_from(length).ok().and_then(|n| bytes.try_reserve_exact(n).ok()).ok_or_else(
+        || Error::new(ErrorKind::OutOfMemory, format!("{length} bytes do not fit into memory")),
+    )?;
     (&mut file)
         .take(length)
         .read_to_end(&mut bytes)
@@ -90,9 +95,8 @@ pub(crate) fn read_file(path: &Path) -> Result<Arc<Vec<u8>>> {
 
 /// Opens a file whose length is known: no directory, device or pipe.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
-    let cannot = |e: std::io::Error| {
-        Error::with_source(ErrorKind::Io, format!("cannot open: {e}"), e)
-    };
+    let cannot =
+        |e: std::io::Error| Error::with_source(ErrorKind::Io, format!("cannot open: {e}"), e);
     // Asked before opening, which would wait for a pipe's writer.
     let metadata = std::fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
