@@ -5,6 +5,7 @@ mod cell;
 mod config;
 mod error;
 mod model;
+pub mod reference;
 mod sequence;
 mod shape;
 mod tensor;
