@@ -134,7 +134,11 @@ impl Header {
             stored /= size.max(&1);
         };
         let axes = out.iter_mut().zip(&self.shape);
-        if self.fortran { axes.for_each(&mut put) } else { axes.rev().for_each(&mut put) }
+        if self.fortran {
+            axes.for_each(&mut put)
+        } else {
+            axes.rev().for_each(&mut put)
+        }
         out
     }
 }

@@ -116,7 +116,9 @@ pub(super) fn pick<'m>(modules: &'m [Module], options: &LoadOptions) -> Result<&
     if let Some(node) = &options.node {
         return Err(Error::new(
             ErrorKind::InvalidRequest,
-            format!("node '{node}' was asked for; nodes belong to ONNX files, this one has tensors"),
+            format!(
+                "node '{node}' was asked for; nodes belong to ONNX files, this one has tensors"
+            ),
         ));
     }
     if modules.is_empty() {
@@ -172,7 +174,9 @@ pub(super) fn pick<'m>(modules: &'m [Module], options: &LoadOptions) -> Result<&
     }
 }
 
-fn listed<'m>(modules: impl IntoIterator<Item = &'m (impl std::borrow::Borrow<Module> + 'm)>) -> String {
+fn listed<'m>(
+    modules: impl IntoIterator<Item = &'m (impl std::borrow::Borrow<Module> + 'm)>,
+) -> String {
     let mut labels: Vec<String> = modules.into_iter().map(|m| m.borrow().label()).collect();
     if labels.len() > MAX_LISTED {
         let more = labels.len() - MAX_LISTED;

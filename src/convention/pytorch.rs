@@ -95,11 +95,8 @@ pub(super) fn read(
         format!("{}{role}{layer}", module.prefix)
     };
     let (input_size, hidden_size) = sizes(set, &name)?;
-    let config = GruConfig {
-        num_layers: layers,
-        directions,
-        ..GruConfig::new(input_size, hidden_size)
-    };
+    let config =
+        GruConfig { num_layers: layers, directions, ..GruConfig::new(input_size, hidden_size) };
     config.validate()?;
 
     let h = hidden_size;
@@ -178,10 +175,7 @@ fn layers(module: &Module, parts: &[Part<'_>]) -> Result<usize> {
 
 /// Input and hidden size by the shapes of the first layer's weights, of which one may be missing
 /// or misshapen: the requirements say so then.
-fn sizes(
-    set: &TensorSet,
-    name: &impl Fn(&str, usize, bool) -> String,
-) -> Result<(usize, usize)> {
+fn sizes(set: &TensorSet, name: &impl Fn(&str, usize, bool) -> String) -> Result<(usize, usize)> {
     let [input, recurrent] = ["weight_ih", "weight_hh"].map(|role| name(role, 0, false));
     let shape = |name: &str| match set.shape(name) {
         Some([rows, cols]) => Ok(Some([*rows, *cols])),

@@ -53,10 +53,9 @@ impl Statements {
             let known = match (stem, direction) {
                 ("version", 0) => value == VERSION,
                 ("convention", 0) => set(&mut this.convention, Convention::from_name(value).ok()),
-                ("reset", 0) => set(
-                    &mut this.reset,
-                    by_name(value, [ResetForm::Before, ResetForm::After]),
-                ),
+                ("reset", 0) => {
+                    set(&mut this.reset, by_name(value, [ResetForm::Before, ResetForm::After]))
+                }
                 ("directions", 0) => set(
                     &mut this.directions,
                     by_name(

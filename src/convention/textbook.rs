@@ -126,9 +126,8 @@ pub(super) fn read(
             CellWeights {
                 input: Gate::ALL.map(|g| columns(g, 0, k)),
                 recurrent: Gate::ALL.map(|g| columns(g, k, h)),
-                input_bias: Gate::ALL.map(|g| {
-                    biases[g as usize].map(|slot| polarised(g, row(&tensors[slot])))
-                }),
+                input_bias: Gate::ALL
+                    .map(|g| biases[g as usize].map(|slot| polarised(g, row(&tensors[slot])))),
                 recurrent_bias: Gate::ALL.map(|_| None),
             }
         })
@@ -175,7 +174,10 @@ pub(super) fn check_gate(functions: &[CellFunctions; 2]) -> Result<()> {
 /// Input and hidden size by the shape of the first layer's `W_u`.
 fn sizes(set: &TensorSet, name: &str) -> Result<(usize, usize)> {
     let wrong = |given: String| {
-        Error::new(ErrorKind::InvalidWeights, format!("{name} must have the shape [H, I+H], {given}"))
+        Error::new(
+            ErrorKind::InvalidWeights,
+            format!("{name} must have the shape [H, I+H], {given}"),
+        )
     };
     match set.shape(name) {
         None => Err(wrong("it is missing".to_owned())),

@@ -78,9 +78,9 @@ fn recognise(bytes: &[u8], path: &Path) -> Result<Format> {
 pub(crate) fn read_file(path: &Path) -> Result<Arc<Vec<u8>>> {
     let (mut file, length) = open_regular(path)?;
     let mut bytes = Vec::new();
-    usize::try_from(length).ok().and_then(|n| bytes.try_reserve_exact(n).ok()).ok_or_else(|| {
-        Error::new(ErrorKind::OutOfMemory, format!("{length} bytes do not fit into memory"))
-    })?;
+    usize::try_from(length).ok().and_then(|n| bytes.try_reserve_exact(n).ok()).ok_or_else(
+        || Error::new(ErrorKind::OutOfMemory, format!("{length} bytes do not fit into memory")),
+    )?;
     (&mut file)
         .take(length)
         .read_to_end(&mut bytes)
@@ -90,9 +90,8 @@ pub(crate) fn read_file(path: &Path) -> Result<Arc<Vec<u8>>> {
 
 /// Opens a file whose length is known: no directory, device or pipe.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
-    let cannot = |e: std::io::Error| {
-        Error::with_source(ErrorKind::Io, format!("cannot open: {e}"), e)
-    };
+    let cannot =
+        |e: std::io::Error| Error::with_source(ErrorKind::Io, format!("cannot open: {e}"), e);
     // Asked before opening, which would wait for a pipe's writer.
     let metadata = std::fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {

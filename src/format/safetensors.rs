@@ -27,8 +27,8 @@ pub(crate) fn read(bytes: Arc<Vec<u8>>) -> Result<TensorSet> {
     serde_json::from_str::<UniqueKeys>(text)
         .and_then(|_| serde_json::from_str::<MetadataKeys>(text))
         .map_err(|e| invalid(format!("the header is wrong: {e}")))?;
-    let metadata: Metadata = serde_json::from_str(text)
-        .map_err(|e| invalid(format!("the header is wrong: {e}")))?;
+    let metadata: Metadata =
+        serde_json::from_str(text).map_err(|e| invalid(format!("the header is wrong: {e}")))?;
     // The tensors' offsets start at 0 and leave no gap; only their end is left to compare.
     let declared = metadata.data_len();
     let given = bytes.len() - data_start;

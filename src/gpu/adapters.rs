@@ -93,10 +93,8 @@ pub(super) fn enumerate() -> Vec<wgpu::Adapter> {
     let mut found = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
     found.retain(|a| {
         let backend = a.get_info().backend;
-        let computes = a
-            .get_downlevel_capabilities()
-            .flags
-            .contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
+        let computes =
+            a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
         computes && backend != wgpu::Backend::Noop
     });
     found.sort_by_key(|a| {
@@ -121,7 +119,8 @@ pub(super) fn enumerate() -> Vec<wgpu::Adapter> {
 
 fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
     // GL drivers cannot say what they are; Mesa's software rasterisers say it in their name.
-    let software_name = ["llvmpipe", "softpipe", "SwiftShader"].iter().any(|n| info.name.contains(n));
+    let software_name =
+        ["llvmpipe", "softpipe", "SwiftShader"].iter().any(|n| info.name.contains(n));
     match info.device_type {
         _ if software_name => AdapterKind::Software,
         wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
@@ -176,8 +175,7 @@ pub(super) fn capabilities(
         max_invocations: limits.max_compute_invocations_per_workgroup,
         uniform_alignment: limits.min_uniform_buffer_offset_alignment,
         max_uniform_binding: limits.max_uniform_buffer_binding_size,
-        immediates: features.contains(wgpu::Features::IMMEDIATES)
-            && limits.max_immediate_size >= 4,
+        immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 4,
         software: kind == AdapterKind::Software,
         integrated: matches!(
             kind,

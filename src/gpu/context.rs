@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adapters::{self, AdapterDescription};
-use super::poller::Poller;
 use super::pipelines::Pipelines;
+use super::poller::Poller;
 use super::resources::{Counters, CreatedObjects};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Capabilities;

@@ -28,8 +28,7 @@ pub(super) async fn run(
     waiting: Waiting,
 ) -> Result<()> {
     let plan = Arc::clone(&session.plan);
-    let gru = session.gru.clone();
-    let host = Host::new(gru.config(), &plan, *inputs, out);
+    let host = Host::new(&plan, *inputs, out);
     let context = session.context.clone();
     let mut recorder = Recorder {
         session,
@@ -69,11 +68,11 @@ struct Filled {
     pieces: Vec<Piece>,
 }
 
-struct Recorder<'a, 'o> {
+struct Recorder<'i, 'a, 'o> {
     session: &'a mut GpuSession,
     context: GpuContext,
     plan: Arc<Plan>,
-    host: Host<'a, 'o>,
+    host: Host<'i, 'a, 'o>,
     waiting: Waiting,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
@@ -86,7 +85,7 @@ struct Recorder<'a, 'o> {
     scratch: Vec<f32>,
 }
 
-impl Recorder<'_, '_> {
+impl Recorder<'_, '_, '_> {
     async fn run(&mut self) -> Result<()> {
         let plan = Arc::clone(&self.plan);
         self.upload_launches().await?;
@@ -193,13 +192,17 @@ impl Recorder<'_, '_> {
             self.session.uploads.seal();
         }
         let inner = &self.context.inner;
-        let submission = scoped(&inner.device, "a submission", || {
-            inner.queue.submit([encoder.finish()])
-        })?;
+        let submission =
+            scoped(&inner.device, "a submission", || inner.queue.submit([encoder.finish()]))?;
         if !self.filling.is_empty() {
             let (buffer, mapping) = self.session.downloads.turn();
             let pieces = std::mem::take(&mut self.filling);
-            self.pending.push_back(Filled { buffer, mapping, submission: submission.clone(), pieces });
+            self.pending.push_back(Filled {
+                buffer,
+                mapping,
+                submission: submission.clone(),
+                pieces,
+            });
         }
         if uploads_used {
             self.session.uploads.rotate(&self.context, &submission, self.waiting).await?;
@@ -223,9 +226,10 @@ impl Recorder<'_, '_> {
         self.context.wait(&filled.submission, self.waiting).await?;
         self.context.mapped(filled.mapping).await?;
         {
-            let view = filled.buffer.get_mapped_range(..).map_err(|e| {
-                Error::new(ErrorKind::DeviceLost, format!("mapping a result: {e}"))
-            })?;
+            let view = filled
+                .buffer
+                .get_mapped_range(..)
+                .map_err(|e| Error::new(ErrorKind::DeviceLost, format!("mapping a result: {e}")))?;
             for piece in &filled.pieces {
                 let range = index(piece.at)..index(piece.at + piece.bytes);
                 let data: &[f32] = bytemuck::cast_slice(&view[range]);

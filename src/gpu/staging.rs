@@ -49,11 +49,7 @@ impl GpuContext {
             Ok(_) => Ok(()),
             Err(e) => Err(Error::new(
                 ErrorKind::DeviceLost,
-                format!(
-                    "{}: no answer within {} s: {e}",
-                    self.adapter(),
-                    PATIENCE.as_secs()
-                ),
+                format!("{}: no answer within {} s: {e}", self.adapter(), PATIENCE.as_secs()),
             )),
         }
     }

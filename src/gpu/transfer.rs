@@ -10,22 +10,22 @@ use crate::plan::{HostSequence, Plan, Residency, Window};
 use crate::sequence::{Inputs, OutputViews};
 
 /// A run's arrays: the caller's, and the sequences between layers where those are in host memory.
-pub(super) struct Host<'a, 'o> {
-    config: &'a GruConfig,
-    inputs: Inputs<'a, f32>,
+pub(super) struct Host<'i, 'a, 'o> {
+    config: GruConfig,
+    inputs: Inputs<'i, f32>,
     lengths: Vec<usize>,
     out: &'a mut OutputViews<'o, f32>,
     between: Vec<Option<Array3<f32>>>,
 }
 
-impl<'a, 'o> Host<'a, 'o> {
+impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
     /// `inputs` are time-major and validated.
     pub(super) fn new(
-        config: &'a GruConfig,
         plan: &Plan,
-        inputs: Inputs<'a, f32>,
+        inputs: Inputs<'i, f32>,
         out: &'a mut OutputViews<'o, f32>,
     ) -> Self {
+        let config = plan.config.clone();
         let shape = inputs.shape();
         let lengths = match inputs.lengths {
             Some(lengths) => lengths.to_vec(),
@@ -94,7 +94,9 @@ impl<'a, 'o> Host<'a, 'o> {
             && let Some(all) = self.inputs.input.as_slice()
         {
             let first = window.steps.start * window.rows.len();
-            out.extend_from_slice(&all[(first + range.start) * stride..(first + range.end) * stride]);
+            out.extend_from_slice(
+                &all[(first + range.start) * stride..(first + range.end) * stride],
+            );
             return;
         }
         out.resize(range.len() * stride, 0.0);

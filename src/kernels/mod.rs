@@ -45,12 +45,8 @@ pub(crate) enum Binding {
 }
 
 impl Kernel {
-    pub(crate) const ALL: [Self; 4] = [
-        Self::InputProjection,
-        Self::StepAfter,
-        Self::StepBeforeGates,
-        Self::StepBeforeCandidate,
-    ];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::InputProjection, Self::StepAfter, Self::StepBeforeGates, Self::StepBeforeCandidate];
 
     /// The stem that the kernel's WGSL file, labels and printed plans share.
     pub(crate) fn name(self) -> &'static str {

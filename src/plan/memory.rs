@@ -67,10 +67,7 @@ impl Memory {
                 (Residency::HostBetweenLayers, GOOD_CHUNK_STEPS, good_rows),
                 (Residency::HostBetweenLayers, 1, 1),
             ],
-            _ => vec![
-                (Residency::Window, GOOD_CHUNK_STEPS, good_rows),
-                (Residency::Window, 1, 1),
-            ],
+            _ => vec![(Residency::Window, GOOD_CHUNK_STEPS, good_rows), (Residency::Window, 1, 1)],
         };
         for (residency, min_steps, min_rows) in attempts {
             if let Some(memory) = solver.attempt(residency, min_steps, min_rows) {
@@ -162,7 +159,11 @@ impl Solver<'_> {
         let (mut good, mut bad) = (min, longest + 1);
         while bad - good > 1 {
             let middle = good + (bad - good) / 2;
-            if self.fits(&self.sized(residency, rows, middle)) { good = middle } else { bad = middle }
+            if self.fits(&self.sized(residency, rows, middle)) {
+                good = middle
+            } else {
+                bad = middle
+            }
         }
         // Equal chunks rather than a short last one.
         let chunks = self.shape.steps.max(1).div_ceil(good);
@@ -212,7 +213,9 @@ impl Solver<'_> {
             layers.map(|l| input_quads(c, l)).max().unwrap_or(1) as u64
         };
         let (input, outputs) = match residency {
-            Residency::Whole => (whole.saturating_mul(widest(0..1)), whole.saturating_mul(d * units)),
+            Residency::Whole => {
+                (whole.saturating_mul(widest(0..1)), whole.saturating_mul(d * units))
+            }
             Residency::Window => (window * widest(0..1), window * d * units),
             Residency::HostBetweenLayers => {
                 (d * window * widest(0..c.num_layers), window * d * units)
@@ -224,7 +227,8 @@ impl Solver<'_> {
         let mask_words = self.shape.steps as u64 * (rows as u64).div_ceil(32);
         let row_bytes = 16 * widest(0..c.num_layers).max(d * units);
         let moved = 16 * input.max(outputs).max(c.state_planes() as u64 * padded * units);
-        let staging = moved.clamp(64 << 10, 4 << 20).min(self.budget / 16).max(row_bytes).max(4 << 10);
+        let staging =
+            moved.clamp(64 << 10, 4 << 20).min(self.budget / 16).max(row_bytes).max(4 << 10);
         Memory {
             residency,
             tile_rows: rows,

@@ -257,7 +257,8 @@ impl Tile<'_> {
                 .map(|direction| {
                     let bias = (layer * d + direction) * bias_vec4s(c);
                     let step_bias = if kernel.is_step() { 3 * units } else { 0 };
-                    let own_source = if per_direction_source { direction as u64 * window } else { 0 };
+                    let own_source =
+                        if per_direction_source { direction as u64 * window } else { 0 };
                     CellRecord {
                         weights: word(slice.offsets[direction]),
                         bias: word((bias + step_bias) as u64),

@@ -42,8 +42,7 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         let (message, code) = match self {
             Self::Library(error) => {
-                let code =
-                    if error.is_device_failure() { DEVICE_FAILED } else { WRONG_REQUEST };
+                let code = if error.is_device_failure() { DEVICE_FAILED } else { WRONG_REQUEST };
                 (error.to_string(), code)
             }
             Self::CommandLine(error) if !error.use_stderr() => {

@@ -73,7 +73,10 @@ fn write_selected(out: &mut impl Write, gru: &Gru) -> io::Result<()> {
     line("convention", format!("{}{}", d.convention, how(d.convention_evidence)))?;
     line("reset", format!("{reset}{}", how(d.reset_evidence)))?;
     line("layers", format!("{}, {}", c.num_layers, c.directions))?;
-    line("sizes", format!("input {}, hidden {}, output {}", c.input_size, c.hidden_size, c.output_size()))?;
+    line(
+        "sizes",
+        format!("input {}, hidden {}, output {}", c.input_size, c.hidden_size, c.output_size()),
+    )?;
     line("activations", format!("{}{}", functions(c), how(d.activations_evidence)))?;
     if d.output_order == OutputOrder::Processing {
         line("outputs", "in the order in which they are computed (go_backwards)".to_owned())?;
