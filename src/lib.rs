@@ -3,6 +3,8 @@
 mod activation;
 mod cell;
 mod config;
+#[allow(dead_code, unreachable_pub, reason = "the public face is not wired to the engine yet")]
+mod cpu;
 mod error;
 mod model;
 mod sequence;
