@@ -7,6 +7,7 @@ mod config;
 mod cpu;
 mod error;
 mod model;
+pub mod reference;
 mod sequence;
 mod shape;
 mod tensor;
