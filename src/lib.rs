@@ -5,6 +5,7 @@ pub mod array_file;
 mod cell;
 mod config;
 mod convention;
+mod cpu;
 mod description;
 mod error;
 mod format;

@@ -1,1 +1,2 @@
+mod perf;
 mod smoke;

@@ -3,14 +3,14 @@ use crate::plan::PlanOptions;
 use crate::*;
 use ndarray::Array3;
 
-fn random(seed: &mut u64) -> f32 {
+pub(super) fn random(seed: &mut u64) -> f32 {
     *seed ^= *seed << 13;
     *seed ^= *seed >> 7;
     *seed ^= *seed << 17;
     (*seed >> 40) as f32 / (1u64 << 24) as f32 * 2.0 - 1.0
 }
 
-fn network(config: GruConfig, seed: &mut u64) -> Gru {
+pub(super) fn network(config: GruConfig, seed: &mut u64) -> Gru {
     let (h, d) = (config.hidden_size, config.num_directions());
     let scale = 1.0 / (h as f32).sqrt();
     let mut cells = vec![];
