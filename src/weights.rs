@@ -35,16 +35,31 @@ impl GruWeights {
     /// [`ErrorKind::InvalidWeights`] where the number of cells or a shape does not fit `config`,
     /// naming the cell and the tensor; [`ErrorKind::InvalidConfig`] where `config` is invalid.
     pub fn new(config: &GruConfig, cells: Vec<CellWeights>) -> Result<Self> {
+        let this = Self { cells, directions: config.num_directions() };
+        this.validate(config)?;
+        Ok(this)
+    }
+
+    /// Checks that these are weights of a network of `config`.
+    ///
+    /// # Errors
+    /// Those of [`GruWeights::new`].
+    pub fn validate(&self, config: &GruConfig) -> Result<()> {
         config.validate()?;
         let directions = config.num_directions();
         let wanted = config.state_planes();
-        if cells.len() != wanted {
+        if self.cells.len() != wanted || self.directions != directions {
             return Err(Error::new(
                 ErrorKind::InvalidWeights,
-                format!("the network has {wanted} cells, weights of {} were given", cells.len()),
+                format!(
+                    "the network has {wanted} cells in {directions} directions, weights of {} \
+                     cells in {} directions were given",
+                    self.cells.len(),
+                    self.directions
+                ),
             ));
         }
-        for (index, cell) in cells.iter().enumerate() {
+        for (index, cell) in self.cells.iter().enumerate() {
             let (layer, direction) = (index / directions, index % directions);
             let [h, k] = [config.hidden_size, config.layer_input_size(layer)];
             for gate in Gate::ALL {
@@ -71,7 +86,7 @@ impl GruWeights {
                 }
             }
         }
-        Ok(Self { cells, directions })
+        Ok(())
     }
 
     /// The weights of one cell.
