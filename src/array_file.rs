@@ -3,7 +3,7 @@
 //! Headers are parsed by the `npyz` crate, after a check that bounds what the parser has to
 //! handle. A declared size is compared with the file's before anything of it is allocated.
 
-mod header;
+pub(crate) mod header;
 
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The `wgru` command.
 
+mod convert;
 mod failure;
 mod info;
 mod options;
@@ -22,11 +23,14 @@ struct Cli {
 enum Command {
     /// Show what a model file holds and how it was understood
     Info(info::Args),
+    /// Write a model in the canonical form, its convention recorded in the metadata
+    Convert(convert::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = Cli::try_parse().map_err(Failure::from).and_then(|cli| match cli.command {
         Command::Info(args) => info::run(&args),
+        Command::Convert(args) => convert::run(&args),
     });
     match outcome {
         Ok(code) => code,
