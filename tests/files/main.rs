@@ -3,8 +3,12 @@
 mod arrays;
 mod command;
 mod conventions;
+mod convert;
+mod golden;
 mod hostile;
+mod keras;
 mod mutations;
+mod onnx;
 
 use std::path::PathBuf;
 

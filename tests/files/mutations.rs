@@ -79,6 +79,22 @@ proptest! {
     }
 
     #[test]
+    fn onnx(mutations in mutations(), file in 0usize..4) {
+        let name = ["bidirectional_after", "typed_fields", "two_layers_dynamo", "activations_each_direction"][file];
+        let mut bytes = fs::read(test_file(&format!("data/onnx/{name}.onnx"))).unwrap();
+        mutate(&mut bytes, &mutations);
+        one_line(Gru::from_bytes(bytes, &LoadOptions::new()).map(drop));
+    }
+
+    #[test]
+    fn npz(mutations in mutations(), file in 0usize..2) {
+        let name = ["after", "before"][file];
+        let mut bytes = fs::read(test_file(&format!("data/keras/{name}.npz"))).unwrap();
+        mutate(&mut bytes, &mutations);
+        one_line(Gru::from_bytes(bytes, &LoadOptions::new()).map(drop));
+    }
+
+    #[test]
     fn npy(mutations in mutations(), version in 0usize..3) {
         let mut bytes = crate::arrays::npy(version, "<f4", false, "(3, 4)", &[0; 48]);
         mutate(&mut bytes, &mutations);
