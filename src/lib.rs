@@ -11,7 +11,7 @@ mod shape;
 mod tensor;
 mod weights;
 
-pub use activation::Activation;
+pub use activation::{ACTIVATION_ERROR, Activation};
 pub use cell::{CellFunctions, GATES, Gate, ResetForm};
 pub use config::{Directions, GruConfig};
 pub use error::{Error, ErrorKind, Result};
