@@ -21,12 +21,12 @@ struct Inner {
 }
 
 impl Gru {
-    /// A network from canonical weights, which [`GruWeights::new`] has checked against `config`.
+    /// A network from canonical weights.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where `config` is invalid.
+    /// Those of [`GruWeights::validate`], where `weights` are not of `config`.
     pub fn new(config: GruConfig, weights: GruWeights) -> Result<Self> {
-        config.validate()?;
+        weights.validate(&config)?;
         Ok(Self { inner: Arc::new(Inner { config, weights }) })
     }
 

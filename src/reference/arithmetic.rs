@@ -15,7 +15,6 @@ pub(super) const FLUSH: f64 = f32::MIN_POSITIVE as f64;
 /// Relative error of a sum of `terms` products in any order, fused or not, against the sum of
 /// their magnitudes: `n u / (1 - n u)` (Higham, "Accuracy and Stability of Numerical Algorithms",
 /// section 3.1; a bias is one more term).
-#[expect(clippy::cast_precision_loss, reason = "numbers of terms are far below 2^53")]
 pub(super) fn gamma(terms: usize) -> f64 {
     let nu = terms as f64 * UNIT;
     if nu < 1.0 { nu / (1.0 - nu) } else { f64::INFINITY }

@@ -43,7 +43,6 @@ struct SumError {
 impl SumError {
     fn new(exact: &Affine, terms: usize, arithmetic: &Arithmetic) -> Self {
         let gamma = gamma(terms);
-        #[expect(clippy::cast_precision_loss, reason = "numbers of terms are far below 2^53")]
         // Every product and every sum may be flushed.
         let underflow = 2.0 * terms as f64 * FLUSH;
         // A weight that may be flushed is wrong by itself: gamma times this covers it.
@@ -71,7 +70,7 @@ impl SumError {
         for error in &mut out {
             // A sum of magnitudes beyond the largest f32 may overflow on the way. NaN is an
             // unbounded operand times a weight of 0.
-            if !(*error <= self.gamma * LARGEST) {
+            if error.is_nan() || *error > self.gamma * LARGEST {
                 *error = f64::INFINITY;
             }
         }
@@ -173,10 +172,11 @@ fn product(a: f64, da: f64, b: f64, db: f64) -> f64 {
     }
     let (a, b) = (a.abs(), b.abs());
     let [largest_a, largest_b] = [a + da, b + db];
-    if !(largest_a * largest_b <= LARGEST) {
+    let largest = largest_a * largest_b;
+    if largest.is_nan() || largest > LARGEST {
         return f64::INFINITY;
     }
-    a * db + b * da + da * db + UNIT * largest_a * largest_b + FLUSH * (largest_a + largest_b + 1.0)
+    a * db + b * da + da * db + UNIT * largest + FLUSH * (largest_a + largest_b + 1.0)
 }
 
 /// Error of the rounded sum of `a` and `b`, wrong by `da` and `db`.

@@ -103,12 +103,19 @@ impl Affine {
         read_bias: ReadRow,
     ) -> Self {
         let (rows, columns) = (matrix.rows(), matrix.cols());
-        let mut row = vec![0.0; columns];
         let mut transposed = vec![0.0; rows * columns];
-        for r in 0..rows {
-            read_matrix(matrix, r, &mut row);
-            for (c, value) in row.iter().enumerate() {
-                transposed[c * rows + r] = *value;
+        // Eight rows at a time fill whole cache lines of the transpose.
+        let mut block = vec![0.0; 8 * columns];
+        for first in (0..rows).step_by(8) {
+            let count = (rows - first).min(8);
+            for (i, row) in block.chunks_exact_mut(columns).take(count).enumerate() {
+                read_matrix(matrix, first + i, row);
+            }
+            for column in 0..columns {
+                let slots = &mut transposed[column * rows + first..][..count];
+                for (i, slot) in slots.iter_mut().enumerate() {
+                    *slot = block[i * columns + column];
+                }
             }
         }
         let mut values = vec![0.0; rows];
