@@ -167,6 +167,37 @@ impl Activation {
     }
 }
 
+/// Reads what [`Display`](std::fmt::Display) writes, and every name of
+/// [`from_name`](Activation::from_name): `tanh`, `LeakyRelu(0.1)`, `HardSigmoid(0.2, 0.5)`.
+impl std::str::FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "an activation is written Name, Name(alpha) or Name(alpha, beta), '{text}' was \
+                     given"
+                ),
+            )
+        };
+        let (name, parameters) = match text.trim().split_once('(') {
+            None => (text.trim(), Vec::new()),
+            Some((name, rest)) => {
+                let inside = rest.strip_suffix(')').ok_or_else(wrong)?;
+                let values: Result<Vec<f32>, _> =
+                    inside.split(',').map(|v| v.trim().parse()).collect();
+                (name.trim(), values.map_err(|_| wrong())?)
+            }
+        };
+        if parameters.len() > 2 {
+            return Err(wrong());
+        }
+        Self::from_name(name, parameters.first().copied(), parameters.get(1).copied())
+    }
+}
+
 impl std::fmt::Display for Activation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if *self == Self::LINEAR {
