@@ -2,6 +2,12 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Absolute error that every engine promises for [`Activation::Sigmoid`] and [`Activation::Tanh`]
+/// at any f32 input: 2^-22, two units in the last place of values just below 1. It leaves room for
+/// an exponential and a division that are each off by a unit or two. The kernels' own sweeps hold
+/// them to it, and the bounds of [`reference::verify`](crate::reference::verify) are built on it.
+pub const ACTIVATION_ERROR: f64 = 1.0 / (1u32 << 22) as f64;
+
 /// An elementwise activation. Names, parameters and defaults follow the ONNX GRU operator.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -158,6 +164,37 @@ impl Activation {
             | Self::ScaledTanh { alpha, beta } => (alpha, beta),
             _ => (0.0, 0.0),
         }
+    }
+}
+
+/// Reads what [`Display`](std::fmt::Display) writes, and every name of
+/// [`from_name`](Activation::from_name): `tanh`, `LeakyRelu(0.1)`, `HardSigmoid(0.2, 0.5)`.
+impl std::str::FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "an activation is written Name, Name(alpha) or Name(alpha, beta), '{text}' was \
+                     given"
+                ),
+            )
+        };
+        let (name, parameters) = match text.trim().split_once('(') {
+            None => (text.trim(), Vec::new()),
+            Some((name, rest)) => {
+                let inside = rest.strip_suffix(')').ok_or_else(wrong)?;
+                let values: Result<Vec<f32>, _> =
+                    inside.split(',').map(|v| v.trim().parse()).collect();
+                (name.trim(), values.map_err(|_| wrong())?)
+            }
+        };
+        if parameters.len() > 2 {
+            return Err(wrong());
+        }
+        Self::from_name(name, parameters.first().copied(), parameters.get(1).copied())
     }
 }
 

@@ -47,7 +47,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: one_line(message.into()), source: None }
     }
 
     pub(crate) fn with_source(
@@ -55,7 +55,7 @@ impl Error {
         message: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { kind, message: message.into(), source: Some(source.into()) }
+        Self { kind, message: one_line(message.into()), source: Some(source.into()) }
     }
 
     /// What went wrong.
@@ -70,9 +70,34 @@ impl Error {
 
     /// The same error with `context: ` in front of its message.
     pub(crate) fn context(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+        self.message = one_line(format!("{context}: {}", self.message));
         self
     }
+}
+
+/// Longest message, in bytes: names and shapes come from files of any content.
+const MAX_MESSAGE: usize = 1200;
+
+/// `message` on one line: control characters escaped, its middle cut where it is very long.
+fn one_line(message: String) -> String {
+    let mut line = if message.contains(char::is_control) {
+        message
+            .chars()
+            .flat_map(|c| {
+                let escaped = c.is_control().then(|| c.escape_default());
+                let plain = (!c.is_control()).then_some(c);
+                escaped.into_iter().flatten().chain(plain)
+            })
+            .collect()
+    } else {
+        message
+    };
+    if line.len() > MAX_MESSAGE {
+        let head = line.floor_char_boundary(MAX_MESSAGE * 2 / 3);
+        let tail = line.ceil_char_boundary(line.len() - MAX_MESSAGE / 3);
+        line.replace_range(head..tail, " ... ");
+    }
+    line
 }
 
 impl fmt::Display for Error {

@@ -102,4 +102,12 @@ impl GruWeights {
     pub fn cells(&self) -> &[CellWeights] {
         &self.cells
     }
+
+    /// Every matrix and bias vector of every cell.
+    pub(crate) fn views(&self) -> impl Iterator<Item = &MatrixView> {
+        self.cells.iter().flat_map(|cell| {
+            let biases = cell.input_bias.iter().chain(&cell.recurrent_bias).flatten();
+            cell.input.iter().chain(&cell.recurrent).chain(biases)
+        })
+    }
 }

@@ -1,0 +1,59 @@
+// The GRU cell past its matrix products, on four units of one row; and the launch record of every kernel.
+//
+// h' = (1 - z) n + z h, exact where z is 0 or 1.
+
+struct Cell {
+    weights: u32,     // first vec4 of the packed matrix, in `weights`
+    bias: u32,        // first vec4 of the bias, in `biases`
+    source: u32,      // first vec4 of the rows that a projection reads, in `source`
+    gates: u32,       // first vec4 of the chunk's gate inputs, in `gates`
+    state: u32,       // first vec4 of the even state, in `arena`; the odd one is state_stride on
+    scratch: u32,     // first vec4 of r*h (reset-before), in `arena`; z is state_stride on
+    output: u32,      // first vec4 of the outputs, in `arena`
+    reversed: u32,    // 1: processing step k of a row of n steps is time n-1-k
+    gate_code: u32,
+    candidate_code: u32,
+    gate_alpha: f32,
+    gate_beta: f32,
+    candidate_alpha: f32,
+    candidate_beta: f32,
+    clip: f32,        // 0: no clip
+    unused: u32,
+}
+
+struct Launch {
+    batch: u32,          // rows of the tile
+    steps: u32,          // processing steps of the chunk
+    first_step: u32,     // processing step at which the chunk begins
+    unit_quads: u32,     // ceil(H / 4)
+    k_quads: u32,        // vec4s of an operand row
+    first_block: u32,    // first block of units, where a matrix is spread over buffers
+    source_stride: u32,  // vec4s from one source row to the next
+    output_stride: u32,  // vec4s from one output row to the next
+    state_stride: u32,   // vec4s of one state
+    mask: u32,           // first word of the reset bits, in `rows`; 0: none
+    mask_words: u32,     // words of a step's reset bits
+    natural: u32,        // 1: outputs and sources are indexed by time, 0: by step of the chunk
+    cells: array<Cell, CELLS>,
+}
+
+@group(0) @binding(0) var<uniform> launch: Launch;
+
+fn clipped(cell: Cell, x: vec4<f32>) -> vec4<f32> {
+    let c = vec4<f32>(cell.clip);
+    return select(x, clamp(x, -c, c), (c > vec4<f32>(0.0)) & !is_nan(x));
+}
+
+fn gate_activation(cell: Cell, x: vec4<f32>) -> vec4<f32> {
+    if STANDARD_CELL { return sigmoid(x); }
+    return activate(cell.gate_code, cell.gate_alpha, cell.gate_beta, clipped(cell, x));
+}
+
+fn candidate_activation(cell: Cell, x: vec4<f32>) -> vec4<f32> {
+    if STANDARD_CELL { return saturating_tanh(x); }
+    return activate(cell.candidate_code, cell.candidate_alpha, cell.candidate_beta, clipped(cell, x));
+}
+
+fn next_state(z: vec4<f32>, n: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
+    return fma(vec4<f32>(1.0) - z, n, z * h);
+}

@@ -1,0 +1,51 @@
+// One reset-after time step of every cell: all gates, activations and the state update.
+//
+//   r = sigmoid(gates_r + W_hr h)   z = sigmoid(gates_z + W_hz h)
+//   n = tanh(gates_n + r * (W_hn h + b_hn))   h' = (1 - z) n + z h
+//
+// A workgroup owns LANES quads of units and ROWS * ROW_GROUPS rows of the batch of one cell (z). It reads
+// one state of the arena and writes the other, so no invocation reads what another writes.
+
+@group(0) @binding(5) var<storage, read> gates: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> arena: array<vec4<f32>>;
+
+fn operand(i: u32) -> vec4<f32> { return arena[i]; }
+
+@compute @workgroup_size(LANES, ROW_GROUPS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let cell = launch.cells[group.z];
+    let block = launch.first_block + group.x;
+    let quad = block * LANES + local.x;
+    let first_row = (group.y * ROW_GROUPS + local.y) * ROWS;
+    if quad >= launch.unit_quads || first_row >= launch.batch { return; }
+    let k = launch.first_step + step_of_chunk();
+    let before = cell.state + (k % 2u) * launch.state_stride;
+    let after = cell.state + ((k + 1u) % 2u) * launch.state_stride;
+
+    // States are padded to whole row blocks: reading past the batch is harmless.
+    var operands: array<u32, ROWS>;
+    for (var i = 0u; i < ROWS; i++) { operands[i] = before + (first_row + i) * launch.unit_quads; }
+    let block_vec4s = 4u * launch.k_quads * PLANES * LANES;
+    let sums = products(cell.weights + group.x * block_vec4s, local.x, operands).sums;
+    let bias = biases[cell.bias + quad];
+
+    for (var i = 0u; i < ROWS; i++) {
+        let row = first_row + i;
+        if row < launch.batch {
+            let reset = is_reset(row, k);
+            let held = arena[before + row * launch.unit_quads + quad];
+            let zero = vec4<f32>(0.0);
+            let h = select(held, zero, reset);
+            let g = cell.gates + (step_of_chunk() * launch.batch + row) * 3u * launch.unit_quads + quad;
+            let r = gate_activation(cell, gates[g] + select(sums[i], zero, reset));
+            let z = gate_activation(cell, gates[g + launch.unit_quads] + select(sums[ROWS + i], zero, reset));
+            let hidden = select(sums[2u * ROWS + i], zero, reset) + bias;
+            let n = candidate_activation(cell, fma(r, hidden, gates[g + 2u * launch.unit_quads]));
+            let live = is_active(row, k);
+            let y = next_state(z, n, h);
+            arena[after + row * launch.unit_quads + quad] = select(held, y, live);
+            let out = cell.output + (time_index(cell, row, k) * launch.batch + row) * launch.output_stride + quad;
+            arena[out] = select(zero, y, live);
+        }
+    }
+}

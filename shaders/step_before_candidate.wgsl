@@ -1,0 +1,45 @@
+// Second half of a reset-before time step: the candidate from r*h, and the state update.
+//
+//   n = tanh(gates_n + W_hn (r*h))   h' = (1 - z) n + z h      (b_in and b_hn are inside gates_n)
+//
+// Ownership as in step_after.
+
+@group(0) @binding(5) var<storage, read> gates: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> arena: array<vec4<f32>>;
+
+fn operand(i: u32) -> vec4<f32> { return arena[i]; }
+
+@compute @workgroup_size(LANES, ROW_GROUPS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let cell = launch.cells[group.z];
+    let block = launch.first_block + group.x;
+    let quad = block * LANES + local.x;
+    let first_row = (group.y * ROW_GROUPS + local.y) * ROWS;
+    if quad >= launch.unit_quads || first_row >= launch.batch { return; }
+    let k = launch.first_step + step_of_chunk();
+    let before = cell.state + (k % 2u) * launch.state_stride;
+    let after = cell.state + ((k + 1u) % 2u) * launch.state_stride;
+
+    var operands: array<u32, ROWS>;
+    for (var i = 0u; i < ROWS; i++) { operands[i] = cell.scratch + (first_row + i) * launch.unit_quads; }
+    let block_vec4s = 4u * launch.k_quads * PLANES * LANES;
+    let sums = products(cell.weights + group.x * block_vec4s, local.x, operands).sums;
+
+    for (var i = 0u; i < ROWS; i++) {
+        let row = first_row + i;
+        if row < launch.batch {
+            let zero = vec4<f32>(0.0);
+            let at = row * launch.unit_quads + quad;
+            let held = arena[before + at];
+            let h = select(held, zero, is_reset(row, k));
+            let z = arena[cell.scratch + launch.state_stride + at];
+            let g = cell.gates + (step_of_chunk() * launch.batch + row) * 3u * launch.unit_quads + quad;
+            let n = candidate_activation(cell, gates[g + 2u * launch.unit_quads] + sums[i]);
+            let live = is_active(row, k);
+            let y = next_state(z, n, h);
+            arena[after + at] = select(held, y, live);
+            let out = cell.output + (time_index(cell, row, k) * launch.batch + row) * launch.output_stride + quad;
+            arena[out] = select(zero, y, live);
+        }
+    }
+}

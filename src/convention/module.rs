@@ -1,0 +1,187 @@
+//! Finding the recurrent modules of a file by their tensors' names, and choosing one.
+
+use std::collections::BTreeMap;
+
+use crate::convention::{Convention, Statements, pytorch, textbook};
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::LoadOptions;
+use crate::tensor_set::TensorSet;
+
+/// Modules that an error lists before it only counts the rest.
+const MAX_LISTED: usize = 12;
+
+/// The tensors of one module: those that share a prefix and a convention.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Module {
+    pub(super) convention: Convention,
+    /// What stands before the convention's own names, with its separator; empty for none.
+    pub(super) prefix: String,
+    /// The rest of each tensor's name.
+    pub(super) parts: Vec<String>,
+    /// Shape of input and recurrent weights of the first layer, rows counting gates.
+    kind: Kind,
+}
+
+/// What the ratio of gate rows to hidden units says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Gru,
+    Lstm,
+    PlainRnn,
+}
+
+impl Module {
+    /// The prefix without its separator.
+    pub(super) fn display_name(&self) -> &str {
+        self.prefix.strip_suffix(['.', '/']).unwrap_or(&self.prefix)
+    }
+
+    fn is_called(&self, asked: &str) -> bool {
+        self.prefix == asked || self.display_name() == asked
+    }
+
+    fn label(&self) -> String {
+        let name = self.display_name();
+        let name = if name.is_empty() { "(no prefix)" } else { name };
+        format!("{name} ({})", self.convention)
+    }
+
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the shapes are those of an LSTM or of a plain RNN.
+    pub(super) fn refuse_other_kinds(&self, set: &TensorSet) -> Result<()> {
+        let (what, gates) = match self.kind {
+            Kind::Gru => return Ok(()),
+            Kind::Lstm => ("an LSTM", 4),
+            Kind::PlainRnn => ("a plain RNN", 1),
+        };
+        let name = format!("{}{}", self.prefix, self.parts[0]);
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "{} looks like {what}, not a GRU: {name} has the shape {:?}, {gates} gates of the \
+                 hidden size where a GRU has 3",
+                self.label(),
+                set.shape(&name).unwrap_or_default()
+            ),
+        ))
+    }
+}
+
+/// Every module of `set`, sorted by prefix.
+pub(super) fn find(set: &TensorSet, statements: &Statements) -> Vec<Module> {
+    // PyTorch's names are this crate's too; the metadata tells.
+    let torch_names = match statements.convention {
+        Some(Convention::Wgru) => Convention::Wgru,
+        _ => Convention::Pytorch,
+    };
+    let mut groups: BTreeMap<(&str, Convention), Vec<String>> = BTreeMap::new();
+    for name in set.names() {
+        let (prefix, part) = name.split_at(name.rfind(['.', '/']).map_or(0, |at| at + 1));
+        let convention = if pytorch::is_part(part) {
+            torch_names
+        } else if textbook::is_part(part) {
+            Convention::Textbook
+        } else {
+            continue;
+        };
+        groups.entry((prefix, convention)).or_default().push(part.to_owned());
+    }
+    groups
+        .into_iter()
+        .filter(|((_, convention), parts)| match convention {
+            Convention::Textbook => textbook::is_module(parts),
+            _ => pytorch::is_module(parts),
+        })
+        .map(|((prefix, convention), parts)| {
+            let ratio = match convention {
+                Convention::Textbook => Some(3),
+                _ => pytorch::gate_ratio(set, prefix, &parts),
+            };
+            let kind = match ratio {
+                Some(4) => Kind::Lstm,
+                Some(1) => Kind::PlainRnn,
+                _ => Kind::Gru,
+            };
+            Module { convention, prefix: prefix.to_owned(), parts, kind }
+        })
+        .collect()
+}
+
+/// The module that `options` select.
+///
+/// # Errors
+/// [`ErrorKind::InvalidRequest`] where they fit none or several, listing what there is;
+/// [`ErrorKind::InvalidWeights`] where the file holds no recurrent module at all.
+pub(super) fn pick<'m>(modules: &'m [Module], options: &LoadOptions) -> Result<&'m Module> {
+    if let Some(node) = &options.node {
+        return Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!(
+                "node '{node}' was asked for; nodes belong to ONNX files, this one has tensors"
+            ),
+        ));
+    }
+    if modules.is_empty() {
+        return Err(Error::new(
+            ErrorKind::InvalidWeights,
+            "no GRU was found; its tensors would be called weight_ih_l0, weight_hh_l0 (pytorch), \
+             or W_u, W_R, W_h (textbook), or kernel, recurrent_kernel (keras), with any prefix",
+        ));
+    }
+    let mut fits: Vec<&Module> = modules.iter().collect();
+    if let Some(prefix) = &options.prefix {
+        fits.retain(|m| m.is_called(prefix));
+        if fits.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("no GRU has the prefix '{prefix}'; the file holds {}", listed(modules)),
+            ));
+        }
+    }
+    if let Some(convention) = options.convention {
+        let same_names = |c| matches!(c, Convention::Pytorch | Convention::Wgru);
+        fits.retain(|m| {
+            m.convention == convention || same_names(convention) && same_names(m.convention)
+        });
+        if fits.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "no tensors are named in the {convention} convention; the file holds {}",
+                    listed(modules)
+                ),
+            ));
+        }
+    }
+    let grus: Vec<&Module> = fits.iter().copied().filter(|m| m.kind == Kind::Gru).collect();
+    match (&grus[..], &fits[..]) {
+        ([one], _) | ([], [one, ..]) => Ok(one),
+        ([first, .., last], _) if first.prefix == last.prefix => Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!(
+                "the names of {} fit several conventions; choose one (--convention)",
+                listed(&grus)
+            ),
+        )),
+        _ => Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!(
+                "the file holds {} GRUs; choose one by its prefix (--prefix): {}",
+                grus.len(),
+                listed(&grus)
+            ),
+        )),
+    }
+}
+
+fn listed<'m>(
+    modules: impl IntoIterator<Item = &'m (impl std::borrow::Borrow<Module> + 'm)>,
+) -> String {
+    let mut labels: Vec<String> = modules.into_iter().map(|m| m.borrow().label()).collect();
+    if labels.len() > MAX_LISTED {
+        let more = labels.len() - MAX_LISTED;
+        labels.truncate(MAX_LISTED);
+        labels.push(format!("and {more} more"));
+    }
+    labels.join(", ")
+}

@@ -1,0 +1,152 @@
+//! Where a network runs.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::gpu::{AdapterDescription, AdapterKind, GpuContext, GpuOptions, adapters};
+
+/// A place to run networks: an open GPU, the CPU engine, or the f64 reference. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub(crate) kind: DeviceKind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum DeviceKind {
+    Gpu(GpuContext),
+    Cpu { threads: Option<NonZeroUsize> },
+    Reference,
+}
+
+impl Device {
+    /// A GPU where there is one that is no software adapter, else the CPU engine.
+    ///
+    /// # Errors
+    /// Those of opening the adapter.
+    pub fn auto() -> Result<Self> {
+        match adapters().first() {
+            Some(first) if first.kind != AdapterKind::Software => Self::adapter(first.index),
+            _ => Ok(Self::cpu()),
+        }
+    }
+
+    /// The CPU engine on all cores.
+    pub fn cpu() -> Self {
+        Self { kind: DeviceKind::Cpu { threads: None } }
+    }
+
+    /// The CPU engine on `threads` threads.
+    pub fn cpu_with_threads(threads: NonZeroUsize) -> Self {
+        Self { kind: DeviceKind::Cpu { threads: Some(threads) } }
+    }
+
+    /// The f64 reference: slow, the oracle that the engines are checked against.
+    pub fn reference() -> Self {
+        Self { kind: DeviceKind::Reference }
+    }
+
+    /// The most capable adapter, a software one where there is no other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoDevice`] where wgpu finds none.
+    pub fn gpu() -> Result<Self> {
+        match adapters().first() {
+            Some(first) => Self::adapter(first.index),
+            None => Err(Error::new(
+                ErrorKind::NoDevice,
+                "device 'gpu': wgpu found no adapter; a software one comes with the package \
+                 mesa-vulkan-drivers, and 'cpu' needs none",
+            )),
+        }
+    }
+
+    /// Adapter `index` of [`adapters`](crate::adapters).
+    ///
+    /// # Errors
+    /// Those of [`GpuContext::open`].
+    pub fn adapter(index: usize) -> Result<Self> {
+        Ok(Self::from_context(GpuContext::open(index, &GpuOptions::default())?))
+    }
+
+    /// A context that the caller has opened.
+    pub fn from_context(context: GpuContext) -> Self {
+        Self { kind: DeviceKind::Gpu(context) }
+    }
+
+    /// The device that `request` names: `auto`, `cpu`, `gpu`, `reference`, an index of
+    /// [`adapters`](crate::adapters), or a part of an adapter's name, driver or backend, in any
+    /// case (the first adapter of several that match).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoDevice`] where nothing matches, listing what there is; those of opening
+    /// the adapter.
+    pub fn find(request: &str) -> Result<Self> {
+        let wanted = request.trim().to_lowercase();
+        match wanted.as_str() {
+            "auto" => return Self::auto(),
+            "cpu" => return Ok(Self::cpu()),
+            "gpu" => return Self::gpu(),
+            "reference" => return Ok(Self::reference()),
+            _ => {}
+        }
+        let found = adapters();
+        let chosen = match wanted.parse::<usize>() {
+            Ok(index) => found.get(index),
+            Err(_) if wanted.is_empty() => None,
+            Err(_) => found.iter().find(|a| matches(a, &wanted)),
+        };
+        match chosen {
+            Some(adapter) => Self::adapter(adapter.index),
+            None => {
+                let list: Vec<_> = found
+                    .iter()
+                    .map(|a| format!("{}: {} ({})", a.index, a.name, a.backend))
+                    .collect();
+                Err(Error::new(
+                    ErrorKind::NoDevice,
+                    format!(
+                        "device '{request}' is unknown; there are auto, cpu, gpu, reference{}{}",
+                        if list.is_empty() { "; no adapter was found" } else { ", and " },
+                        list.join(", ")
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// The open GPU, where this is one.
+    pub fn gpu_context(&self) -> Option<&GpuContext> {
+        match &self.kind {
+            DeviceKind::Gpu(context) => Some(context),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the f64 reference.
+    pub fn is_reference(&self) -> bool {
+        matches!(self.kind, DeviceKind::Reference)
+    }
+}
+
+/// Whether `wanted` (lower case) is a part of what names the adapter. The words are also tried
+/// with Mesa's Vulkan driver under its usual name, which it does not report.
+fn matches(adapter: &AdapterDescription, wanted: &str) -> bool {
+    let mut names =
+        format!("{} {} {}", adapter.name, adapter.driver, adapter.backend).to_lowercase();
+    if adapter.backend == "Vulkan" && names.contains("llvmpipe") {
+        names.push_str(" lavapipe");
+    }
+    names.contains(wanted)
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            DeviceKind::Gpu(context) => context.adapter().fmt(f),
+            DeviceKind::Cpu { threads: None } => f.write_str("CPU engine (all cores)"),
+            DeviceKind::Cpu { threads: Some(n) } => write!(f, "CPU engine ({n} threads)"),
+            DeviceKind::Reference => f.write_str("f64 reference"),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Which adapters there are, and what matters of each.
+
+use std::fmt;
+
+use crate::plan::Capabilities;
+
+/// The class of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdapterKind {
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the processor's memory.
+    Integrated,
+    /// A GPU behind a virtual machine.
+    Virtual,
+    /// The processor, through a software driver.
+    Software,
+    /// The driver does not say.
+    Other,
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discrete => "discrete GPU",
+            Self::Integrated => "integrated GPU",
+            Self::Virtual => "virtual GPU",
+            Self::Software => "software",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// An adapter as wgpu reports it.
+#[derive(Clone, Debug)]
+pub struct AdapterDescription {
+    /// Position in [`adapters`], the number by which a user chooses it.
+    pub index: usize,
+    /// The driver's name for the device.
+    pub name: String,
+    /// The graphics interface: Vulkan, Metal, Dx12, Gl.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// The class of device.
+    pub kind: AdapterKind,
+    /// Smallest and largest subgroup; 0 where the adapter has no subgroups.
+    pub subgroup_sizes: [u32; 2],
+    /// Names of the features that kernels can use.
+    pub features: Vec<&'static str>,
+    /// Bytes of memory that a workgroup can share.
+    pub workgroup_memory: u32,
+    /// Limits and features as far as plans depend on them.
+    pub capabilities: Capabilities,
+}
+
+impl fmt::Display for AdapterDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {}", self.name, self.backend, self.kind)?;
+        if !self.driver.is_empty() {
+            write!(f, ", {}", self.driver)?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Features worth reporting; those that kernels use are requested where present.
+const FEATURES: [(wgpu::Features, &str); 5] = [
+    (wgpu::Features::IMMEDIATES, "immediates"),
+    (wgpu::Features::SHADER_F16, "shader-f16"),
+    (wgpu::Features::SUBGROUP, "subgroups"),
+    (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
+    (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative-matrices"),
+];
+
+pub(super) fn instance() -> wgpu::Instance {
+    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
+        // Debug layers slow every dispatch; they stay a matter of wgpu's environment variables.
+        flags: wgpu::InstanceFlags::empty().with_env(),
+        ..descriptor
+    })
+}
+
+/// Every adapter that wgpu finds and that can run compute kernels, most capable first: discrete,
+/// integrated, virtual, others, software; Vulkan and Metal before DX12 before GL. Honours wgpu's
+/// environment variables (`WGPU_BACKEND`, ...).
+pub fn adapters() -> Vec<AdapterDescription> {
+    enumerate().into_iter().enumerate().map(|(i, a)| describe(i, &a)).collect()
+}
+
+pub(super) fn enumerate() -> Vec<wgpu::Adapter> {
+    let mut found = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
+    found.retain(|a| {
+        let backend = a.get_info().backend;
+        let computes =
+            a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
+        computes && backend != wgpu::Backend::Noop
+    });
+    found.sort_by_key(|a| {
+        let info = a.get_info();
+        let kind = match kind(&info) {
+            AdapterKind::Discrete => 0,
+            AdapterKind::Integrated => 1,
+            AdapterKind::Virtual => 2,
+            AdapterKind::Other => 3,
+            AdapterKind::Software => 4,
+        };
+        let backend = match info.backend {
+            wgpu::Backend::Vulkan | wgpu::Backend::Metal => 0,
+            wgpu::Backend::Dx12 => 1,
+            _ => 2,
+        };
+        // SwiftShader is slower than Mesa's driver by a factor; both call themselves CPUs.
+        (kind, backend, info.name.contains("SwiftShader"), info.name)
+    });
+    found
+}
+
+fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
+    // GL drivers cannot say what they are; Mesa's software rasterisers say it in their name.
+    let software_name =
+        ["llvmpipe", "softpipe", "SwiftShader"].iter().any(|n| info.name.contains(n));
+    match info.device_type {
+        _ if software_name => AdapterKind::Software,
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
+        wgpu::DeviceType::Other => AdapterKind::Other,
+    }
+}
+
+pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterDescription {
+    let info = adapter.get_info();
+    let (limits, features) = (adapter.limits(), adapter.features());
+    let subgroups = features.contains(wgpu::Features::SUBGROUP);
+    let driver = [info.driver.as_str(), info.driver_info.as_str()]
+        .into_iter()
+        .filter(|s| !s.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    AdapterDescription {
+        index,
+        name: info.name.clone(),
+        backend: format!("{:?}", info.backend),
+        driver,
+        kind: kind(&info),
+        subgroup_sizes: if subgroups {
+            [info.subgroup_min_size, info.subgroup_max_size]
+        } else {
+            [0, 0]
+        },
+        features: FEATURES
+            .iter()
+            .filter(|(f, _)| features.contains(*f))
+            .map(|(_, name)| *name)
+            .collect(),
+        workgroup_memory: limits.max_compute_workgroup_storage_size,
+        capabilities: capabilities(&info, &limits, features),
+    }
+}
+
+pub(super) fn capabilities(
+    info: &wgpu::AdapterInfo,
+    limits: &wgpu::Limits,
+    features: wgpu::Features,
+) -> Capabilities {
+    let kind = kind(info);
+    Capabilities {
+        max_storage_binding: limits.max_storage_buffer_binding_size,
+        max_buffer: limits.max_buffer_size,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        max_workgroups: limits.max_compute_workgroups_per_dimension,
+        max_invocations: limits.max_compute_invocations_per_workgroup,
+        uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+        max_uniform_binding: limits.max_uniform_buffer_binding_size,
+        immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 4,
+        software: kind == AdapterKind::Software,
+        integrated: matches!(
+            kind,
+            AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other
+        ),
+    }
+}

@@ -1,0 +1,135 @@
+//! An open device: what sessions of all models share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::adapters::{self, AdapterDescription};
+use super::pipelines::Pipelines;
+use super::poller::Poller;
+use super::resources::{Counters, CreatedObjects};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Capabilities;
+
+/// Options of [`GpuContext::open`].
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Keep wgpu's run-time checks (index clamping, loop bounding) in the kernels: slower, for
+    /// debugging drivers. Default: off.
+    pub runtime_checks: bool,
+    /// Treat the device as if it had only what every WebGPU device has: for tests of
+    /// portability. Default: off.
+    pub downlevel: bool,
+}
+
+/// An open device with its compiled kernels. Cheap to clone; clones share everything.
+#[derive(Clone, Debug)]
+pub struct GpuContext {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) description: AdapterDescription,
+    pub(super) capabilities: Capabilities,
+    pub(super) pipelines: Pipelines,
+    pub(super) counters: Counters,
+    pub(super) checked: bool,
+    pub(super) poller: Poller,
+}
+
+/// A device that answers nothing for so long is taken for lost. Submissions are cut so that each
+/// takes seconds on the slowest adapters.
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+
+impl GpuContext {
+    /// Opens adapter `index` of [`adapters`](crate::adapters) with all the limits it has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoDevice`] where there is no such adapter;
+    /// [`ErrorKind::UnsupportedDevice`] where it cannot run the kernels;
+    /// [`ErrorKind::DeviceLost`] where the driver refuses to open it.
+    pub fn open(index: usize, options: &GpuOptions) -> Result<Self> {
+        let mut found = adapters::enumerate();
+        if index >= found.len() {
+            return Err(Error::new(
+                ErrorKind::NoDevice,
+                format!("there is no adapter {index}, {} were found", found.len()),
+            ));
+        }
+        let adapter = found.swap_remove(index);
+        let description = adapters::describe(index, &adapter);
+        let wanted = wgpu::Features::IMMEDIATES | wgpu::Features::TIMESTAMP_QUERY;
+        let (features, limits) = if options.downlevel {
+            (wgpu::Features::empty(), downlevel_limits(&adapter.limits()))
+        } else {
+            (adapter.features() & wanted, adapter.limits())
+        };
+        let capabilities = adapters::capabilities(&adapter.get_info(), &limits, features);
+        capabilities.validate().map_err(|e| e.context(&description))?;
+        let request = adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("wgru"),
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        });
+        let (device, queue) = pollster::block_on(request).map_err(|e| {
+            Error::new(ErrorKind::DeviceLost, format!("{description}: cannot be opened: {e}"))
+        })?;
+        // Failures of our own calls are caught in scopes; what remains is logged, never a panic.
+        device.on_uncaptured_error(Arc::new(|error: wgpu::Error| log::error!("wgru: {error}")));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                device,
+                queue,
+                description,
+                capabilities,
+                pipelines: Pipelines::default(),
+                counters: Counters::default(),
+                checked: options.runtime_checks,
+                poller: Poller::default(),
+            }),
+        })
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> &AdapterDescription {
+        &self.inner.description
+    }
+
+    /// What plans for this device may use: what was requested of the adapter.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.inner.capabilities
+    }
+
+    /// GPU objects that this crate has created on the device so far. Repeated runs of a session
+    /// create none.
+    pub fn created_objects(&self) -> CreatedObjects {
+        self.inner.counters.read()
+    }
+}
+
+/// WebGPU's guaranteed limits, where the adapter has more.
+fn downlevel_limits(adapter: &wgpu::Limits) -> wgpu::Limits {
+    let base = wgpu::Limits::default();
+    wgpu::Limits {
+        max_buffer_size: adapter.max_buffer_size.min(base.max_buffer_size),
+        max_storage_buffer_binding_size: adapter
+            .max_storage_buffer_binding_size
+            .min(base.max_storage_buffer_binding_size),
+        max_storage_buffers_per_shader_stage: adapter
+            .max_storage_buffers_per_shader_stage
+            .min(base.max_storage_buffers_per_shader_stage),
+        max_compute_invocations_per_workgroup: adapter
+            .max_compute_invocations_per_workgroup
+            .min(base.max_compute_invocations_per_workgroup),
+        max_compute_workgroup_storage_size: adapter
+            .max_compute_workgroup_storage_size
+            .min(base.max_compute_workgroup_storage_size),
+        max_immediate_size: 0,
+        min_uniform_buffer_offset_alignment: 256,
+        min_storage_buffer_offset_alignment: 256,
+        ..adapter.clone()
+    }
+}

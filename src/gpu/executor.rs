@@ -1,0 +1,406 @@
+//! Walks a plan: records dispatches and copies, submits them in growing pieces, moves data.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::context::GpuContext;
+use super::resources::scoped;
+use super::session::{BindKey, GpuSession};
+use super::staging::{Mapping, Waiting};
+use super::transfer::Host;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{Kernel, quads};
+use crate::plan::{ArenaLayout, HostSequence, LaunchSlice, Operation, Plan, SourceBuffer, Window};
+use crate::sequence::{Inputs, OutputViews};
+
+/// The first submission is small so that the device starts at once; each next one is twice as
+/// long, up to a bound that keeps a submission far from watchdogs.
+const FIRST_SUBMISSION: usize = 16;
+const LONGEST_SUBMISSION: usize = 512;
+/// Submissions that may wait in the queue: bounds the memory of recorded commands.
+const MAX_IN_FLIGHT: usize = 4;
+
+pub(super) async fn run(
+    session: &mut GpuSession,
+    inputs: &Inputs<'_, f32>,
+    out: &mut OutputViews<'_, f32>,
+    waiting: Waiting,
+) -> Result<()> {
+    let plan = Arc::clone(&session.plan);
+    let host = Host::new(&plan, *inputs, out);
+    let context = session.context.clone();
+    let mut recorder = Recorder {
+        session,
+        context,
+        plan,
+        host,
+        waiting,
+        encoder: None,
+        pass: None,
+        recorded: 0,
+        longest: FIRST_SUBMISSION,
+        submitted: VecDeque::new(),
+        filling: Vec::new(),
+        pending: VecDeque::new(),
+        scratch: Vec::new(),
+    };
+    recorder.run().await
+}
+
+/// A part of a read-back buffer and what it holds.
+struct Piece {
+    at: u64,
+    bytes: u64,
+    what: PieceOf,
+}
+
+enum PieceOf {
+    Window { window: Window, range: Range<usize>, stride: usize },
+    State { plane: usize, first_row: usize },
+}
+
+/// A mapped-to-be read-back buffer and its pieces.
+struct Filled {
+    buffer: wgpu::Buffer,
+    mapping: Mapping,
+    submission: wgpu::SubmissionIndex,
+    pieces: Vec<Piece>,
+}
+
+struct Recorder<'i, 'a, 'o> {
+    session: &'a mut GpuSession,
+    context: GpuContext,
+    plan: Arc<Plan>,
+    host: Host<'i, 'a, 'o>,
+    waiting: Waiting,
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    /// Dispatches recorded since the last submission.
+    recorded: usize,
+    longest: usize,
+    submitted: VecDeque<wgpu::SubmissionIndex>,
+    filling: Vec<Piece>,
+    pending: VecDeque<Filled>,
+    scratch: Vec<f32>,
+}
+
+impl Recorder<'_, '_, '_> {
+    async fn run(&mut self) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        self.upload_launches().await?;
+        for operation in &plan.operations {
+            match operation {
+                Operation::BeginTile { rows } => self.begin_tile(rows).await?,
+                Operation::Upload { window, offset, stride } => {
+                    self.upload(window, *offset, *stride).await?;
+                }
+                Operation::Project { slices, source, .. } => {
+                    for slice in slices {
+                        self.dispatch(Kernel::InputProjection, slice, *source, None)?;
+                    }
+                    self.submit_if_long().await?;
+                }
+                Operation::Steps { layer, steps, kernels } => {
+                    let arena = SourceBuffer::Arena(plan.memory.arena_of(*layer));
+                    for step in 0..*steps {
+                        for kernel in kernels {
+                            for slice in &kernel.slices {
+                                self.dispatch(kernel.kernel, slice, arena, Some(step))?;
+                            }
+                        }
+                        self.submit_if_long().await?;
+                    }
+                }
+                Operation::Download { window, arena, offset, stride } => {
+                    self.download(window, *arena, *offset, *stride).await?;
+                }
+                Operation::EndTile { rows } => self.end_tile(rows).await?,
+            }
+        }
+        self.submit().await?;
+        while !self.pending.is_empty() {
+            self.collect().await?;
+        }
+        while let Some(submission) = self.submitted.pop_front() {
+            self.context.wait(&submission, self.waiting).await?;
+        }
+        Ok(())
+    }
+
+    fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        self.encoder.get_or_insert_with(|| {
+            let label = wgpu::CommandEncoderDescriptor { label: Some("wgru") };
+            self.context.inner.device.create_command_encoder(&label)
+        })
+    }
+
+    fn dispatch(
+        &mut self,
+        kernel: Kernel,
+        slice: &LaunchSlice,
+        other: SourceBuffer,
+        step: Option<usize>,
+    ) -> Result<()> {
+        let key = BindKey { kernel, weights: slice.weights, other };
+        let group = self.session.bind_group(key)?;
+        let pipeline = Arc::clone(&self.session.pipelines[&kernel]);
+        if self.pass.is_none() {
+            let label = wgpu::ComputePassDescriptor { label: Some("wgru"), timestamp_writes: None };
+            let pass = self.encoder().begin_compute_pass(&label).forget_lifetime();
+            self.pass = Some(pass);
+        }
+        let word = |v: u64| u32::try_from(v).expect("uniform buffers are below 4 GiB");
+        let launch = word(slice.launch as u64 * self.plan.uniform_stride);
+        let immediates = self.plan.immediates;
+        let step_stride = u64::from(self.context.capabilities().uniform_alignment).max(16);
+        let pass = self.pass.as_mut().expect("the pass was begun above");
+        pass.set_pipeline(&pipeline.pipeline);
+        match step {
+            Some(step) if !immediates => {
+                let offsets = [launch, word(step as u64 * step_stride)];
+                pass.set_bind_group(0, &group, &offsets);
+            }
+            Some(step) => {
+                pass.set_bind_group(0, &group, &[launch]);
+                pass.set_immediates(0, &word(step as u64).to_le_bytes());
+            }
+            None => pass.set_bind_group(0, &group, &[launch]),
+        }
+        let [x, y, z] = slice.grid;
+        pass.dispatch_workgroups(x, y, z);
+        self.recorded += 1;
+        Ok(())
+    }
+
+    async fn submit_if_long(&mut self) -> Result<()> {
+        if self.recorded < self.longest {
+            return Ok(());
+        }
+        self.longest = (2 * self.longest).min(LONGEST_SUBMISSION);
+        self.submit().await
+    }
+
+    /// Submits what is recorded, and bounds what is in flight.
+    async fn submit(&mut self) -> Result<()> {
+        self.pass = None;
+        self.recorded = 0;
+        let Some(encoder) = self.encoder.take() else { return Ok(()) };
+        let uploads_used = self.session.uploads.is_used();
+        if uploads_used {
+            self.session.uploads.seal();
+        }
+        let inner = &self.context.inner;
+        let submission =
+            scoped(&inner.device, "a submission", || inner.queue.submit([encoder.finish()]))?;
+        if !self.filling.is_empty() {
+            let (buffer, mapping) = self.session.downloads.turn();
+            let pieces = std::mem::take(&mut self.filling);
+            self.pending.push_back(Filled {
+                buffer,
+                mapping,
+                submission: submission.clone(),
+                pieces,
+            });
+        }
+        if uploads_used {
+            self.session.uploads.rotate(&self.context, &submission, self.waiting).await?;
+        }
+        self.submitted.push_back(submission);
+        if self.submitted.len() > MAX_IN_FLIGHT
+            && let Some(oldest) = self.submitted.pop_front()
+        {
+            self.context.wait(&oldest, self.waiting).await?;
+        }
+        // Two read-back buffers: the other one must be free before it is filled again.
+        if self.pending.len() > 1 {
+            self.collect().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest filled read-back buffer to the host's arrays.
+    async fn collect(&mut self) -> Result<()> {
+        let Some(filled) = self.pending.pop_front() else { return Ok(()) };
+        self.context.wait(&filled.submission, self.waiting).await?;
+        self.context.mapped(filled.mapping).await?;
+        {
+            let view = filled
+                .buffer
+                .get_mapped_range(..)
+                .map_err(|e| Error::new(ErrorKind::DeviceLost, format!("mapping a result: {e}")))?;
+            for piece in &filled.pieces {
+                let range = index(piece.at)..index(piece.at + piece.bytes);
+                let data: &[f32] = bytemuck::cast_slice(&view[range]);
+                match &piece.what {
+                    PieceOf::Window { window, range, stride } => {
+                        self.host.scatter(window, range.clone(), *stride, data);
+                    }
+                    PieceOf::State { plane, first_row } => {
+                        self.host.scatter_state(*plane, *first_row, data);
+                    }
+                }
+            }
+        }
+        filled.buffer.unmap();
+        Ok(())
+    }
+
+    /// Copies `bytes` to `target` at byte `at`.
+    async fn upload_bytes(&mut self, target: &wgpu::Buffer, at: u64, bytes: &[u8]) -> Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            if self.session.uploads.room() < 64 {
+                // A submission hands the full buffer over.
+                self.encoder();
+                self.submit().await?;
+            }
+            let room = index(self.session.uploads.room()) & !15;
+            let piece = &bytes[done..bytes.len().min(done + room)];
+            let (staging, from) = self.session.uploads.put(piece)?;
+            let to = at + done as u64;
+            self.encoder().copy_buffer_to_buffer(&staging, from, target, to, piece.len() as u64);
+            done += piece.len();
+        }
+        Ok(())
+    }
+
+    async fn upload_launches(&mut self) -> Result<()> {
+        let masked = self.host.has_mask();
+        if let Some((plan, mask)) = &self.session.launches_for
+            && Arc::ptr_eq(plan, &self.plan)
+            && *mask == masked
+        {
+            return Ok(());
+        }
+        let stride = index(self.plan.uniform_stride);
+        let mut bytes = vec![0u8; stride * self.plan.launches.len()];
+        for (launch, slot) in self.plan.launches.iter().zip(bytes.chunks_exact_mut(stride)) {
+            let mut launch = launch.clone();
+            if masked {
+                launch.mask = launch.batch;
+            }
+            let words = launch.words();
+            slot[..4 * words.len()].copy_from_slice(bytemuck::cast_slice(&words));
+        }
+        let target = self.session.launches.clone();
+        self.session.launches_for = None;
+        self.upload_bytes(&target, 0, &bytes).await?;
+        self.session.launches_for = Some((Arc::clone(&self.plan), masked));
+        Ok(())
+    }
+
+    async fn begin_tile(&mut self, rows: &Range<usize>) -> Result<()> {
+        let words = self.host.row_words(rows);
+        let target = self.session.rows.clone();
+        self.upload_bytes(&target, 0, bytemuck::cast_slice(&words)).await?;
+        let plan = Arc::clone(&self.plan);
+        let (layout, directions) = (ArenaLayout::new(&plan), plan.config.num_directions());
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for layer in 0..plan.config.num_layers {
+            let arena = self.session.arenas[plan.memory.arena_of(layer)].clone();
+            for direction in 0..directions {
+                let at = 16 * layout.state(layer, direction);
+                if self.host.has_initial_state() {
+                    let plane = layer * directions + direction;
+                    self.host.gather_state(plane, rows, &mut scratch);
+                    self.upload_bytes(&arena, at, bytemuck::cast_slice(&scratch)).await?;
+                } else {
+                    self.encoder().clear_buffer(&arena, at, Some(16 * layout.state_stride));
+                }
+            }
+        }
+        self.scratch = scratch;
+        Ok(())
+    }
+
+    async fn upload(&mut self, window: &Window, offset: u64, stride: u64) -> Result<()> {
+        if matches!(window.sequence, HostSequence::Layer(_)) {
+            // The layer below must have come back whole.
+            self.submit().await?;
+            while !self.pending.is_empty() {
+                self.collect().await?;
+            }
+        }
+        let target = self.session.input.clone();
+        let row_bytes = 16 * stride;
+        let rows = window.steps.len() * window.rows.len();
+        let per_piece = index((self.session.capacity.staging / row_bytes).max(1));
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for first in (0..rows).step_by(per_piece) {
+            let range = first..rows.min(first + per_piece);
+            self.host.gather(window, range, 4 * index(stride), &mut scratch);
+            let at = 16 * offset + first as u64 * row_bytes;
+            self.upload_bytes(&target, at, bytemuck::cast_slice(&scratch)).await?;
+        }
+        self.scratch = scratch;
+        Ok(())
+    }
+
+    async fn download(
+        &mut self,
+        window: &Window,
+        arena: usize,
+        offset: u64,
+        stride: u64,
+    ) -> Result<()> {
+        let source = self.session.arenas[arena].clone();
+        let row_bytes = 16 * stride;
+        let rows = window.steps.len() * window.rows.len();
+        let mut first = 0;
+        while first < rows {
+            let room = self.read_back_room(row_bytes).await?;
+            let range = first..rows.min(first + room);
+            let at = 16 * offset + first as u64 * row_bytes;
+            first = range.end;
+            let bytes = range.len() as u64 * row_bytes;
+            let stride = 4 * index(stride);
+            let what = PieceOf::Window { window: window.clone(), range, stride };
+            self.read_back(&source, at, bytes, what);
+        }
+        Ok(())
+    }
+
+    /// Rows of `row_bytes` that fit into the current read-back buffer, at least one.
+    async fn read_back_room(&mut self, row_bytes: u64) -> Result<usize> {
+        if self.session.downloads.room() < row_bytes {
+            self.submit().await?;
+        }
+        Ok(index(self.session.downloads.room() / row_bytes))
+    }
+
+    fn read_back(&mut self, source: &wgpu::Buffer, from: u64, bytes: u64, what: PieceOf) {
+        let (target, at) = self.session.downloads.reserve(bytes);
+        self.encoder().copy_buffer_to_buffer(source, from, &target, at, bytes);
+        self.filling.push(Piece { at, bytes, what });
+    }
+
+    async fn end_tile(&mut self, rows: &Range<usize>) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let (layout, directions) = (ArenaLayout::new(&plan), plan.config.num_directions());
+        let row_bytes = 16 * quads(plan.config.hidden_size) as u64;
+        let parity = (plan.shape.steps % 2) as u64;
+        for layer in 0..plan.config.num_layers {
+            let arena = self.session.arenas[plan.memory.arena_of(layer)].clone();
+            for direction in 0..directions {
+                let base = 16 * (layout.state(layer, direction) + parity * layout.state_stride);
+                let mut first = 0;
+                while first < rows.len() {
+                    let room = self.read_back_room(row_bytes).await?;
+                    let count = room.min(rows.len() - first);
+                    let from = base + first as u64 * row_bytes;
+                    let plane = layer * directions + direction;
+                    let what = PieceOf::State { plane, first_row: rows.start + first };
+                    self.read_back(&arena, from, count as u64 * row_bytes, what);
+                    first += count;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn index(n: u64) -> usize {
+    usize::try_from(n).expect("buffers are smaller than the address space")
+}

@@ -1,0 +1,18 @@
+//! The GPU engine: the only module that names wgpu.
+
+mod adapters;
+mod context;
+mod executor;
+mod pipelines;
+mod poller;
+mod resources;
+mod session;
+mod staging;
+mod transfer;
+mod unchecked;
+mod weights;
+
+pub use adapters::{AdapterDescription, AdapterKind, adapters};
+pub use context::{GpuContext, GpuOptions};
+pub use resources::CreatedObjects;
+pub(crate) use session::GpuSession;

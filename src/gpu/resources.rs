@@ -1,0 +1,92 @@
+//! Creation of GPU objects: every one is counted, and every failure is an [`Error`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Objects created on a device since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CreatedObjects {
+    /// Buffers.
+    pub buffers: u64,
+    /// Bind groups.
+    pub bind_groups: u64,
+    /// Compute pipelines.
+    pub pipelines: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    buffers: AtomicU64,
+    bind_groups: AtomicU64,
+    pipelines: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> CreatedObjects {
+        CreatedObjects {
+            buffers: self.buffers.load(Ordering::Relaxed),
+            bind_groups: self.bind_groups.load(Ordering::Relaxed),
+            pipelines: self.pipelines.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn pipeline(&self) {
+        self.pipelines.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn bind_group(&self) {
+        self.bind_groups.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs `create` inside error scopes, so that neither a validation nor a memory failure reaches
+/// the device's global handler. `what` names the object in the error.
+pub(super) fn scoped<T>(
+    device: &wgpu::Device,
+    what: &str,
+    create: impl FnOnce() -> T,
+) -> Result<T> {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let value = create();
+    // Native scopes resolve at once: nothing is waited for.
+    let errors = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
+    match errors.into_iter().flatten().next() {
+        None => Ok(value),
+        Some(error) => Err(device_error(what, &error)),
+    }
+}
+
+fn device_error(what: &str, error: &wgpu::Error) -> Error {
+    let (kind, lead) = match error {
+        wgpu::Error::OutOfMemory { .. } => {
+            (ErrorKind::OutOfMemory, "the device has no memory for it")
+        }
+        _ => (ErrorKind::Internal, "the graphics stack refused it; please report this"),
+    };
+    let detail = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    Error::new(kind, format!("{what}: {lead}: {detail}"))
+}
+
+pub(super) fn buffer(
+    device: &wgpu::Device,
+    counters: &Counters,
+    label: &str,
+    size: u64,
+    usage: wgpu::BufferUsages,
+    mapped: bool,
+) -> Result<wgpu::Buffer> {
+    counters.buffers.fetch_add(1, Ordering::Relaxed);
+    // Empty bindings are invalid, and copies want multiples of 4.
+    let size = size.max(16).next_multiple_of(16);
+    scoped(device, &format!("buffer {label} of {size} bytes"), || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: mapped,
+        })
+    })
+}

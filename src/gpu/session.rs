@@ -1,0 +1,272 @@
+//! A network on a device, with every buffer that runs of up to one shape need.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::GpuContext;
+use super::executor;
+use super::pipelines::Pipeline;
+use super::resources::{buffer, scoped};
+use super::staging::{DownloadRing, UploadRing, Waiting};
+use super::weights::DeviceWeights;
+use crate::error::Result;
+use crate::kernels::{Binding, Kernel, LaunchRecord};
+use crate::model::Gru;
+use crate::plan::{Memory, Plan, PlanOptions, SourceBuffer};
+use crate::sequence::{Inputs, OutputViews};
+use crate::shape::SequenceShape;
+
+/// Buffers, bind groups and plans. Runs allocate nothing once their shape has been seen.
+#[derive(Debug)]
+pub(crate) struct GpuSession {
+    pub(super) context: GpuContext,
+    pub(super) gru: Gru,
+    pub(super) options: PlanOptions,
+    pub(super) capacity: Memory,
+    /// Launch records that the uniform buffer has room for.
+    launch_capacity: usize,
+    /// The plan of the last run.
+    pub(super) plan: Arc<Plan>,
+    /// Whether the launch buffer holds the plan's records, and with which mask offset.
+    pub(super) launches_for: Option<(Arc<Plan>, bool)>,
+    pub(super) weights: DeviceWeights,
+    pub(super) input: wgpu::Buffer,
+    gates: wgpu::Buffer,
+    pub(super) arenas: Vec<wgpu::Buffer>,
+    pub(super) rows: wgpu::Buffer,
+    pub(super) launches: wgpu::Buffer,
+    /// One slot a step of a chunk, where steps do not come by immediates.
+    steps: Option<wgpu::Buffer>,
+    pub(super) uploads: UploadRing,
+    pub(super) downloads: DownloadRing,
+    pub(super) pipelines: HashMap<Kernel, Arc<Pipeline>>,
+    bind_groups: HashMap<BindKey, wgpu::BindGroup>,
+    /// A run was dropped or failed half-way: staging is remade before the next.
+    pub(super) interrupted: bool,
+}
+
+/// What tells bind groups apart: the kernel, the weight buffer, what a projection reads or the
+/// arena that a step writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct BindKey {
+    pub(super) kernel: Kernel,
+    pub(super) weights: usize,
+    pub(super) other: SourceBuffer,
+}
+
+impl GpuSession {
+    pub(crate) fn new(
+        context: &GpuContext,
+        gru: &Gru,
+        shape: SequenceShape,
+        options: &PlanOptions,
+    ) -> Result<Self> {
+        let plan = Plan::new(gru.config(), shape, context.capabilities(), options)?;
+        let inner = &context.inner;
+        let make = |label: &str, size: u64, usage: wgpu::BufferUsages| {
+            buffer(&inner.device, &inner.counters, label, size, usage, false)
+        };
+        let memory = &plan.memory;
+        use wgpu::BufferUsages as Usage;
+        let storage = Usage::STORAGE | Usage::COPY_DST;
+        let weights = DeviceWeights::upload(context, gru, &plan)?;
+        let input = make("wgru.input", 16 * memory.input, storage)?;
+        let gates = make("wgru.gates", 16 * memory.gates, Usage::STORAGE)?;
+        let arenas = (0..memory.arenas)
+            .map(|_| make("wgru.arena", 16 * memory.arena, storage | Usage::COPY_SRC))
+            .collect::<Result<Vec<_>>>()?;
+        let rows = make("wgru.rows", 4 * memory.row_words, storage)?;
+        let launch_capacity = plan.launches.len().max(1);
+        let launches = make(
+            "wgru.launches",
+            launch_capacity as u64 * plan.uniform_stride,
+            Usage::UNIFORM | Usage::COPY_DST,
+        )?;
+        let steps = if plan.immediates { None } else { Some(step_slots(context, &plan)?) };
+        let uploads = UploadRing::new(context, memory.staging)?;
+        let downloads = DownloadRing::new(context, memory.staging)?;
+        let pipelines = plan
+            .kernels()
+            .iter()
+            .map(|kernel| {
+                let variant = plan.variant(*kernel);
+                let pipeline =
+                    inner.pipelines.get(&inner.device, &inner.counters, inner.checked, &variant)?;
+                Ok((*kernel, pipeline))
+            })
+            .collect::<Result<HashMap<_, _>>>()?;
+        Ok(Self {
+            context: context.clone(),
+            gru: gru.clone(),
+            options: options.clone(),
+            capacity: plan.memory.clone(),
+            launch_capacity,
+            plan: Arc::new(plan),
+            launches_for: None,
+            weights,
+            input,
+            gates,
+            arenas,
+            rows,
+            launches,
+            steps,
+            uploads,
+            downloads,
+            pipelines,
+            bind_groups: HashMap::new(),
+            interrupted: false,
+        })
+    }
+
+    /// The plan of the last run, or of the session's largest shape before the first.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Bytes of device memory that the session holds, its copy of the weights included.
+    pub(crate) fn device_bytes(&self) -> u64 {
+        self.plan.weight_bytes()
+            + self.capacity.session_bytes()
+            + self.launches.size()
+            + self.steps.as_ref().map_or(0, wgpu::Buffer::size)
+    }
+
+    /// Runs `inputs` (time-major, validated, not empty, within the session's shape) and fills
+    /// `out`.
+    pub(crate) fn run(
+        &mut self,
+        inputs: &Inputs<'_, f32>,
+        out: &mut OutputViews<'_, f32>,
+    ) -> Result<()> {
+        pollster::block_on(self.run_waiting(inputs, out, Waiting::Blocking))
+    }
+
+    /// [`run`](Self::run) without blocking the caller's thread.
+    pub(crate) async fn run_async(
+        &mut self,
+        inputs: &Inputs<'_, f32>,
+        out: &mut OutputViews<'_, f32>,
+    ) -> Result<()> {
+        self.run_waiting(inputs, out, Waiting::Async).await
+    }
+
+    async fn run_waiting(
+        &mut self,
+        inputs: &Inputs<'_, f32>,
+        out: &mut OutputViews<'_, f32>,
+        waiting: Waiting,
+    ) -> Result<()> {
+        self.prepare(inputs.shape(), !out.layers.is_empty())?;
+        self.interrupted = true;
+        executor::run(self, inputs, out, waiting).await?;
+        self.interrupted = false;
+        Ok(())
+    }
+
+    /// Makes the plan for `shape`, unless it is the last run's.
+    fn prepare(&mut self, shape: SequenceShape, all_layers: bool) -> Result<()> {
+        if self.interrupted {
+            self.uploads = UploadRing::new(&self.context, self.capacity.staging)?;
+            self.downloads = DownloadRing::new(&self.context, self.capacity.staging)?;
+            self.launches_for = None;
+            self.interrupted = false;
+        }
+        if self.plan.shape == shape && self.plan.options.all_layers == all_layers {
+            return Ok(());
+        }
+        let options = PlanOptions { all_layers, ..self.options.clone() };
+        let plan = Plan::within(
+            self.gru.config(),
+            shape,
+            self.context.capabilities(),
+            &options,
+            self.plan.geometry,
+            Some(&self.capacity),
+        )?;
+        if plan.launches.len() > self.launch_capacity {
+            self.launch_capacity = plan.launches.len();
+            let inner = &self.context.inner;
+            self.launches = buffer(
+                &inner.device,
+                &inner.counters,
+                "wgru.launches",
+                self.launch_capacity as u64 * plan.uniform_stride,
+                wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                false,
+            )?;
+            self.bind_groups.clear();
+        }
+        self.plan = Arc::new(plan);
+        Ok(())
+    }
+
+    /// The bind group for `key`, made at its first use.
+    pub(super) fn bind_group(&mut self, key: BindKey) -> Result<wgpu::BindGroup> {
+        if let Some(group) = self.bind_groups.get(&key) {
+            return Ok(group.clone());
+        }
+        let pipeline = &self.pipelines[&key.kernel];
+        let record = LaunchRecord::size(self.gru.config().num_directions());
+        let other = match key.other {
+            SourceBuffer::Input => &self.input,
+            SourceBuffer::Arena(index) => &self.arenas[index],
+        };
+        let slot = |buffer, size| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset: 0,
+                size: std::num::NonZeroU64::new(size),
+            })
+        };
+        let entries: Vec<_> = key
+            .kernel
+            .bindings()
+            .iter()
+            .filter_map(|&(binding, role, _)| {
+                let resource = match role {
+                    Binding::Launch => slot(&self.launches, record),
+                    Binding::Step => slot(self.steps.as_ref()?, 16),
+                    Binding::Weights => self.weights.buffers[key.weights].as_entire_binding(),
+                    Binding::Biases => self.weights.biases.as_entire_binding(),
+                    Binding::Rows => self.rows.as_entire_binding(),
+                    Binding::Gates => self.gates.as_entire_binding(),
+                    Binding::Source | Binding::Arena => other.as_entire_binding(),
+                };
+                Some(wgpu::BindGroupEntry { binding, resource })
+            })
+            .collect();
+        let device = &self.context.inner.device;
+        self.context.inner.counters.bind_group();
+        let label = format!("wgru.{}", key.kernel.name());
+        let group = scoped(device, &format!("bind group {label}"), || {
+            device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&label),
+                layout: &pipeline.layout,
+                entries: &entries,
+            })
+        })?;
+        self.bind_groups.insert(key, group.clone());
+        Ok(group)
+    }
+}
+
+/// The uniform slots that tell a step kernel its step of the chunk.
+fn step_slots(context: &GpuContext, plan: &Plan) -> Result<wgpu::Buffer> {
+    let inner = &context.inner;
+    let stride = u64::from(inner.capabilities.uniform_alignment).max(16);
+    let steps = plan.memory.chunk_steps;
+    let size = steps as u64 * stride;
+    let usage = wgpu::BufferUsages::UNIFORM;
+    let slots = buffer(&inner.device, &inner.counters, "wgru.steps", size, usage, true)?;
+    let mut bytes = vec![0u8; usize::try_from(slots.size()).expect("a few MiB at most")];
+    for (step, slot) in (0u32..).zip(bytes.chunks_mut(usize::try_from(stride).expect("small"))) {
+        if slot.len() >= 4 {
+            slot[..4].copy_from_slice(&step.to_le_bytes());
+        }
+    }
+    if let Ok(mut view) = slots.get_mapped_range_mut(..) {
+        view.copy_from_slice(&bytes);
+    }
+    slots.unmap();
+    Ok(slots)
+}

@@ -1,0 +1,186 @@
+//! The host side of a run: rows of sequences into the layout that the kernels read, and back.
+
+use std::ops::Range;
+
+use ndarray::{Array3, ArrayViewMut1, s};
+
+use crate::config::GruConfig;
+use crate::kernels::quads;
+use crate::plan::{HostSequence, Plan, Residency, Window};
+use crate::sequence::{Inputs, OutputViews};
+
+/// A run's arrays: the caller's, and the sequences between layers where those are in host memory.
+pub(super) struct Host<'i, 'a, 'o> {
+    config: GruConfig,
+    inputs: Inputs<'i, f32>,
+    lengths: Vec<usize>,
+    out: &'a mut OutputViews<'o, f32>,
+    between: Vec<Option<Array3<f32>>>,
+}
+
+impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
+    /// `inputs` are time-major and validated.
+    pub(super) fn new(
+        plan: &Plan,
+        inputs: Inputs<'i, f32>,
+        out: &'a mut OutputViews<'o, f32>,
+    ) -> Self {
+        let config = plan.config.clone();
+        let shape = inputs.shape();
+        let lengths = match inputs.lengths {
+            Some(lengths) => lengths.to_vec(),
+            None => vec![shape.steps; shape.batch],
+        };
+        let on_host = plan.memory.residency == Residency::HostBetweenLayers;
+        let between = (0..config.num_layers)
+            .map(|layer| {
+                let kept = on_host && layer + 1 < config.num_layers;
+                kept.then(|| Array3::zeros((shape.steps, shape.batch, config.output_size())))
+            })
+            .collect();
+        Self { config, inputs, lengths, out, between }
+    }
+
+    /// Lengths of the rows, then one reset bit a step and row where the run has a mask.
+    pub(super) fn row_words(&self, rows: &Range<usize>) -> Vec<u32> {
+        let word = |n: usize| u32::try_from(n).expect("the plan bounds steps");
+        let mut words: Vec<u32> = self.lengths[rows.clone()].iter().map(|n| word(*n)).collect();
+        if let Some(mask) = &self.inputs.reset_mask {
+            let per_step = rows.len().div_ceil(32);
+            let first = words.len();
+            words.resize(first + mask.nrows() * per_step, 0);
+            for (t, flags) in mask.outer_iter().enumerate() {
+                for (i, row) in rows.clone().enumerate() {
+                    if flags[row] {
+                        words[first + t * per_step + i / 32] |= 1 << (i % 32);
+                    }
+                }
+            }
+        }
+        words
+    }
+
+    pub(super) fn has_mask(&self) -> bool {
+        self.inputs.reset_mask.is_some()
+    }
+
+    pub(super) fn has_initial_state(&self) -> bool {
+        self.inputs.initial_state.is_some()
+    }
+
+    /// Time and row of the batch of flat row `m` of a window.
+    fn place(&self, window: &Window, m: usize) -> (usize, usize) {
+        let row = window.rows.start + m % window.rows.len();
+        let k = window.steps.start + m / window.rows.len();
+        let reversed = window.direction.is_some_and(|d| self.config.directions.is_reverse(d));
+        let length = self.lengths[row];
+        (if reversed && k < length { length - 1 - k } else { k }, row)
+    }
+
+    /// Writes flat rows `range` of a window to `out`, `stride` values a row, zero-padded.
+    pub(super) fn gather(
+        &self,
+        window: &Window,
+        range: Range<usize>,
+        stride: usize,
+        out: &mut Vec<f32>,
+    ) {
+        out.clear();
+        let straight = window.direction.is_none_or(|d| !self.config.directions.is_reverse(d));
+        if window.sequence == HostSequence::Input
+            && straight
+            && stride == self.config.input_size
+            && window.rows.len() == self.inputs.input.dim().1
+            && let Some(all) = self.inputs.input.as_slice()
+        {
+            let first = window.steps.start * window.rows.len();
+            out.extend_from_slice(
+                &all[(first + range.start) * stride..(first + range.end) * stride],
+            );
+            return;
+        }
+        out.resize(range.len() * stride, 0.0);
+        let h = self.config.hidden_size;
+        for (m, slot) in range.zip(out.chunks_exact_mut(stride)) {
+            let (t, row) = self.place(window, m);
+            match window.sequence {
+                HostSequence::Input => {
+                    let source = self.inputs.input.slice(s![t, row, ..]);
+                    for (to, from) in slot.iter_mut().zip(source) {
+                        *to = *from;
+                    }
+                }
+                HostSequence::Layer(layer) => {
+                    let kept = self.between[layer].as_ref().expect("the plan keeps what it reads");
+                    let source = kept.slice(s![t, row, ..]);
+                    let source = source.as_slice().expect("own arrays are contiguous");
+                    for (to, from) in slot.chunks_mut(4 * quads(h)).zip(source.chunks(h)) {
+                        to[..h].copy_from_slice(from);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes flat rows `range` of a window of a layer's states from `data`.
+    pub(super) fn scatter(
+        &mut self,
+        window: &Window,
+        range: Range<usize>,
+        stride: usize,
+        data: &[f32],
+    ) {
+        let HostSequence::Layer(layer) = window.sequence else { return };
+        let (h, padded) = (self.config.hidden_size, 4 * quads(self.config.hidden_size));
+        let directions = match window.direction {
+            Some(d) => d..d + 1,
+            None => 0..self.config.num_directions(),
+        };
+        let last = layer + 1 == self.config.num_layers;
+        for (m, source) in range.zip(data.chunks_exact(stride)) {
+            let (t, row) = self.place(window, m);
+            for (i, d) in directions.clone().enumerate() {
+                let values = &source[i * padded..i * padded + h];
+                let place = s![t, row, d * h..(d + 1) * h];
+                if last {
+                    copy(self.out.hidden_states.slice_mut(place), values);
+                }
+                if let Some(all) = self.out.layers.get_mut(layer) {
+                    copy(all.slice_mut(place), values);
+                }
+                if let Some(kept) = &mut self.between[layer] {
+                    copy(kept.slice_mut(place), values);
+                }
+            }
+        }
+    }
+
+    /// The initial states of cell `plane` for `rows`, padded units and rows zero.
+    pub(super) fn gather_state(&self, plane: usize, rows: &Range<usize>, out: &mut Vec<f32>) {
+        let (h, padded) = (self.config.hidden_size, 4 * quads(self.config.hidden_size));
+        out.clear();
+        out.resize(rows.len() * padded, 0.0);
+        if let Some(state) = &self.inputs.initial_state {
+            for (row, slot) in rows.clone().zip(out.chunks_exact_mut(padded)) {
+                for (to, from) in slot[..h].iter_mut().zip(state.slice(s![plane, row, ..])) {
+                    *to = *from;
+                }
+            }
+        }
+    }
+
+    /// Takes the final states of cell `plane`, rows from `first` on.
+    pub(super) fn scatter_state(&mut self, plane: usize, first: usize, data: &[f32]) {
+        let (h, padded) = (self.config.hidden_size, 4 * quads(self.config.hidden_size));
+        for (i, values) in data.chunks_exact(padded).enumerate() {
+            copy(self.out.final_state.slice_mut(s![plane, first + i, ..]), &values[..h]);
+        }
+    }
+}
+
+fn copy(mut to: ArrayViewMut1<'_, f32>, from: &[f32]) {
+    match to.as_slice_mut() {
+        Some(slice) => slice.copy_from_slice(from),
+        None => to.iter_mut().zip(from).for_each(|(t, f)| *t = *f),
+    }
+}

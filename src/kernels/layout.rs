@@ -1,0 +1,39 @@
+//! How a matrix is laid out for the kernels: `[unit block][k][plane][lane]` vec4s, zero-padded.
+
+/// Number of vec4s that hold `n` values.
+pub(crate) fn quads(n: usize) -> usize {
+    n.div_ceil(4)
+}
+
+/// The layout of one packed matrix: `planes` gates of H units, each a row of K values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MatrixLayout {
+    /// Gates that one kernel multiplies by the same operand.
+    pub(crate) planes: usize,
+    /// Quads of units of a block (LANES).
+    pub(crate) lanes: usize,
+    /// ceil(H / 4).
+    pub(crate) unit_quads: usize,
+    /// vec4s of an operand row.
+    pub(crate) k_quads: usize,
+}
+
+impl MatrixLayout {
+    /// Blocks of units.
+    pub(crate) fn blocks(&self) -> usize {
+        self.unit_quads.div_ceil(self.lanes)
+    }
+
+    /// vec4s of one block.
+    pub(crate) fn block_vec4s(&self) -> usize {
+        4 * self.k_quads * self.planes * self.lanes
+    }
+
+    /// Index, within its block, of the value for `unit` (of the network), `k` and `plane`; and
+    /// the block.
+    pub(crate) fn place(&self, unit: usize, k: usize, plane: usize) -> (usize, usize) {
+        let (quad, component) = (unit / 4, unit % 4);
+        let (block, lane) = (quad / self.lanes, quad % self.lanes);
+        (block, ((k * self.planes + plane) * self.lanes + lane) * 4 + component)
+    }
+}

@@ -1,0 +1,171 @@
+//! The compute kernels as data: which WGSL text, which constants, which bindings, how weights are
+//! packed for them. No graphics type appears here.
+
+mod launch;
+mod layout;
+
+#[cfg(test)]
+pub(crate) use launch::activation_code;
+pub(crate) use launch::{CellRecord, LaunchRecord};
+pub(crate) use layout::{MatrixLayout, quads};
+
+use crate::cell::GATES;
+use crate::precision::Precision;
+
+/// One kernel of `shaders/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kernel {
+    /// Gate inputs of a chunk of steps.
+    InputProjection,
+    /// A whole reset-after step.
+    StepAfter,
+    /// The gates of a reset-before step.
+    StepBeforeGates,
+    /// The candidate and update of a reset-before step.
+    StepBeforeCandidate,
+}
+
+/// What a binding holds; its number is its place in [`Kernel::bindings`] order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Binding {
+    /// Uniform, dynamic offset: the launch record.
+    Launch,
+    /// Uniform, dynamic offset: the step within the chunk, where there are no immediates.
+    Step,
+    /// Storage, read: packed matrices.
+    Weights,
+    /// Storage, read: biases.
+    Biases,
+    /// Storage, read: lengths and reset bits.
+    Rows,
+    /// Storage, read: the rows that a projection reads.
+    Source,
+    /// Storage: gate inputs; written by the projection.
+    Gates,
+    /// Storage, written: states, scratch and outputs.
+    Arena,
+}
+
+impl Kernel {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 4] =
+        [Self::InputProjection, Self::StepAfter, Self::StepBeforeGates, Self::StepBeforeCandidate];
+
+    /// The stem that the kernel's WGSL file, labels and printed plans share.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::InputProjection => "input_projection",
+            Self::StepAfter => "step_after",
+            Self::StepBeforeGates => "step_before_gates",
+            Self::StepBeforeCandidate => "step_before_candidate",
+        }
+    }
+
+    fn source(self) -> &'static str {
+        match self {
+            Self::InputProjection => include_str!("../../shaders/input_projection.wgsl"),
+            Self::StepAfter => include_str!("../../shaders/step_after.wgsl"),
+            Self::StepBeforeGates => include_str!("../../shaders/step_before_gates.wgsl"),
+            Self::StepBeforeCandidate => include_str!("../../shaders/step_before_candidate.wgsl"),
+        }
+    }
+
+    /// Gates whose products the kernel computes.
+    pub(crate) fn planes(self) -> usize {
+        match self {
+            Self::InputProjection | Self::StepAfter => GATES,
+            Self::StepBeforeGates => 2,
+            Self::StepBeforeCandidate => 1,
+        }
+    }
+
+    /// Whether the kernel runs once a step (and so reads the step's index).
+    pub(crate) fn is_step(self) -> bool {
+        self != Self::InputProjection
+    }
+
+    /// `(binding number, role, written)` of every binding; [`Binding::Step`] is left out where
+    /// the step comes by immediates.
+    pub(crate) fn bindings(self) -> &'static [(u32, Binding, bool)] {
+        match self {
+            Self::InputProjection => &[
+                (0, Binding::Launch, false),
+                (2, Binding::Weights, false),
+                (3, Binding::Biases, false),
+                (4, Binding::Rows, false),
+                (5, Binding::Source, false),
+                (6, Binding::Gates, true),
+            ],
+            Self::StepAfter | Self::StepBeforeGates | Self::StepBeforeCandidate => &[
+                (0, Binding::Launch, false),
+                (1, Binding::Step, false),
+                (2, Binding::Weights, false),
+                (3, Binding::Biases, false),
+                (4, Binding::Rows, false),
+                (5, Binding::Gates, false),
+                (6, Binding::Arena, true),
+            ],
+        }
+    }
+}
+
+/// A kernel with every constant that its text needs: the key of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Variant {
+    pub(crate) kernel: Kernel,
+    pub(crate) precision: Precision,
+    /// Quads of units a workgroup owns, its size along x.
+    pub(crate) lanes: u32,
+    /// Row blocks a workgroup owns, its size along y.
+    pub(crate) row_groups: u32,
+    /// Rows of a row block.
+    pub(crate) rows: u32,
+    /// Cells that a launch record holds.
+    pub(crate) cells: u32,
+    /// Sigmoid, tanh, no clip in every direction: no activation switch is compiled in.
+    pub(crate) standard_cell: bool,
+    /// The step comes by an immediate rather than a uniform.
+    pub(crate) immediates: bool,
+}
+
+impl Variant {
+    /// The complete WGSL text: constants, then the kernel's file, then the shared files.
+    pub(crate) fn wgsl(&self) -> String {
+        let planes = self.kernel.planes();
+        let step = match (self.kernel.is_step(), self.immediates) {
+            (false, _) => "",
+            (true, true) => {
+                "var<immediate> step: u32;\nfn step_of_chunk() -> u32 { return step; }\n"
+            }
+            (true, false) => {
+                "@group(0) @binding(1) var<uniform> step: vec4<u32>;\n\
+                 fn step_of_chunk() -> u32 { return step.x; }\n"
+            }
+        };
+        let weights = match self.precision {
+            Precision::F32 => include_str!("../../shaders/weights_f32.wgsl"),
+            Precision::F16 => include_str!("../../shaders/weights_f16.wgsl"),
+        };
+        let constants = format!(
+            "const LANES = {}u;\nconst ROW_GROUPS = {}u;\nconst ROWS = {}u;\nconst PLANES = \
+             {planes}u;\nconst BLOCK = {}u;\nconst CELLS = {}u;\nconst STANDARD_CELL = {};\n",
+            self.lanes,
+            self.row_groups,
+            self.rows,
+            planes * self.rows as usize,
+            self.cells,
+            self.standard_cell,
+        );
+        [
+            constants.as_str(),
+            step,
+            self.kernel.source(),
+            include_str!("../../shaders/products.wgsl"),
+            include_str!("../../shaders/cell.wgsl"),
+            include_str!("../../shaders/rows.wgsl"),
+            include_str!("../../shaders/activations.wgsl"),
+            weights,
+        ]
+        .join("\n")
+    }
+}

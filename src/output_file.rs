@@ -1,0 +1,150 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A file being written. It takes its place under its name on [`commit`](OutputFile::commit);
+/// dropped before, it leaves nothing behind and an existing file untouched.
+///
+/// Create it before a long computation: what makes the path unwritable shows then.
+///
+/// ```
+/// use std::io::Write;
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("y.bin");
+/// let mut file = wgru::OutputFile::create(&path)?;
+/// file.write_all(b"result").unwrap();
+/// assert!(!path.exists());
+/// file.commit()?;
+/// assert_eq!(std::fs::read(&path).unwrap(), b"result");
+/// # Ok::<(), wgru::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct OutputFile {
+    name: PathBuf,
+    sink: Sink,
+}
+
+#[derive(Debug)]
+enum Sink {
+    /// Beside the target, renamed over it at the end.
+    Temporary { file: BufWriter<NamedTempFile>, target: PathBuf },
+    /// A device or pipe, which cannot be replaced.
+    Direct(BufWriter<File>),
+}
+
+impl OutputFile {
+    /// Begins the file that will be `path`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where `path` is a directory or read-only, or its folder is missing or
+    /// cannot be written to.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let name = path.as_ref().to_owned();
+        let sink = Self::open(&name).map_err(|e| cannot_write(&name, e))?;
+        Ok(Self { name, sink })
+    }
+
+    fn open(name: &Path) -> io::Result<Sink> {
+        // A link is followed, so that its target is replaced and not the link.
+        let target = match name.canonicalize() {
+            Ok(target) => target,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => name.to_owned(),
+            Err(e) => return Err(e),
+        };
+        let mut permissions = None;
+        if let Ok(metadata) = target.metadata() {
+            if metadata.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            if !metadata.is_file() {
+                let file = OpenOptions::new().write(true).open(&target)?;
+                return Ok(Sink::Direct(BufWriter::new(file)));
+            }
+            // Renaming would replace a file that may not be written to.
+            if metadata.permissions().readonly() {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "the file is read-only",
+                ));
+            }
+            permissions = Some(metadata.permissions());
+        }
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".wgru-");
+        if let Some(permissions) = permissions.or_else(default_permissions) {
+            builder.permissions(permissions);
+        }
+        let file = BufWriter::with_capacity(1 << 20, builder.tempfile_in(folder)?);
+        Ok(Sink::Temporary { file, target })
+    }
+
+    /// Puts the file into its place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where that fails; the path is as it was then.
+    pub fn commit(mut self) -> Result<()> {
+        self.flush().map_err(|e| cannot_write(&self.name, e))?;
+        match self.sink {
+            Sink::Direct(_) => Ok(()),
+            Sink::Temporary { file, target } => file
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)
+                .and_then(|file| file.persist(target).map_err(|e| e.error))
+                .map(drop)
+                .map_err(|e| cannot_write(&self.name, e)),
+        }
+    }
+
+    /// The path that was asked for.
+    pub(crate) fn name(&self) -> &Path {
+        &self.name
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.sink {
+            Sink::Temporary { file, .. } => file.write(bytes),
+            Sink::Direct(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::Temporary { file, .. } => file.flush(),
+            Sink::Direct(file) => file.flush(),
+        }
+    }
+}
+
+pub(crate) fn cannot_write(name: &Path, e: io::Error) -> Error {
+    // The temporary file's own name would only mislead.
+    let reason = match e.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code).to_string(),
+        None => e.to_string(),
+    };
+    let message = format!("{}: cannot write: {reason}", name.display());
+    Error::with_source(ErrorKind::Io, message, e)
+}
+
+/// What the user's mask allows, as for any new file; temporary files are private otherwise.
+#[cfg(unix)]
+fn default_permissions() -> Option<Permissions> {
+    use std::os::unix::fs::PermissionsExt;
+    Some(Permissions::from_mode(0o666))
+}
+
+#[cfg(not(unix))]
+fn default_permissions() -> Option<Permissions> {
+    None
+}

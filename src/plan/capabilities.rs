@@ -1,0 +1,84 @@
+//! What a plan needs to know of a device, as plain data.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// An adapter's limits and features as far as plans depend on them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Capabilities {
+    /// Largest storage binding, bytes.
+    pub max_storage_binding: u64,
+    /// Largest buffer, bytes.
+    pub max_buffer: u64,
+    /// Storage buffers that one kernel may bind.
+    pub max_storage_buffers: u32,
+    /// Workgroups along one dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Invocations of a workgroup.
+    pub max_invocations: u32,
+    /// Alignment of dynamic offsets into uniform buffers, bytes.
+    pub uniform_alignment: u32,
+    /// Largest uniform binding, bytes.
+    pub max_uniform_binding: u64,
+    /// Whether a dispatch can be given a few bytes directly.
+    pub immediates: bool,
+    /// A software adapter: the processor, not a GPU, runs the kernels.
+    pub software: bool,
+    /// A GPU that shares the processor's memory.
+    pub integrated: bool,
+}
+
+impl Capabilities {
+    /// What every WebGPU device has: 256 invocations, 8 storage buffers, 128 MiB bindings, no
+    /// immediates.
+    pub fn downlevel() -> Self {
+        Self {
+            max_storage_binding: 128 << 20,
+            max_buffer: 256 << 20,
+            max_storage_buffers: 8,
+            max_workgroups: 65535,
+            max_invocations: 256,
+            uniform_alignment: 256,
+            max_uniform_binding: 64 << 10,
+            immediates: false,
+            software: false,
+            integrated: true,
+        }
+    }
+
+    /// Memory that a session takes by default: a quarter of the largest buffer, 2 GiB at most.
+    pub fn default_budget(&self) -> u64 {
+        (self.max_buffer / 4).min(2 << 30)
+    }
+
+    /// Floating-point operations that one dispatch may hold: about 50 ms of a slow device of
+    /// this class, so that no watchdog resets it.
+    pub(crate) fn dispatch_flops(&self) -> u64 {
+        match (self.software, self.integrated) {
+            (true, _) => 200_000_000,
+            (false, true) => 5_000_000_000,
+            (false, false) => 50_000_000_000,
+        }
+    }
+
+    /// Checks what no plan can do without.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnsupportedDevice`], naming the limit, the need and the device's value.
+    pub fn validate(&self) -> Result<()> {
+        let needs = [
+            ("storage buffers of a kernel", u64::from(self.max_storage_buffers), 5),
+            ("invocations of a workgroup", u64::from(self.max_invocations), 64),
+            ("bytes of a storage binding", self.max_storage_binding, 1 << 20),
+            ("bytes of a uniform binding", self.max_uniform_binding, 4 << 10),
+        ];
+        for (name, given, wanted) in needs {
+            if given < wanted {
+                return Err(Error::new(
+                    ErrorKind::UnsupportedDevice,
+                    format!("the device allows {given} {name}, {wanted} are needed"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}

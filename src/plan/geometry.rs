@@ -1,0 +1,59 @@
+//! Sizes of workgroups and register blocks, from sizes and the class of device.
+
+use super::Capabilities;
+use crate::config::GruConfig;
+use crate::kernels::quads;
+use crate::precision::Precision;
+
+/// The constants of the kernels of one plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Geometry {
+    pub(crate) precision: Precision,
+    /// Quads of units of a workgroup, in every kernel: weights are packed by it.
+    pub(crate) lanes: u32,
+    /// Rows of an invocation of a step kernel.
+    pub(crate) step_rows: u32,
+    /// Row blocks of a workgroup of a step kernel.
+    pub(crate) step_groups: u32,
+    /// Rows of an invocation of the projection.
+    pub(crate) projection_rows: u32,
+    /// Row blocks of a workgroup of the projection.
+    pub(crate) projection_groups: u32,
+}
+
+impl Geometry {
+    /// Software adapters want small workgroups and deep row blocks (a vector register holds the
+    /// lanes, weights are reread a row block); GPUs want whole subgroups along the units.
+    pub(crate) fn choose(
+        config: &GruConfig,
+        batch: usize,
+        precision: Precision,
+        capabilities: &Capabilities,
+    ) -> Self {
+        let widest = if capabilities.software { 8 } else { 32 };
+        let lanes = quads(config.hidden_size).next_power_of_two().min(widest);
+        let rows = |available: usize, most: u32| -> u32 {
+            [8, 4, 2].into_iter().find(|r| *r <= most && *r as usize <= available).unwrap_or(1)
+        };
+        let groups = |rows: u32, available: usize| -> u32 {
+            if capabilities.software {
+                return 1;
+            }
+            let room = 128 / u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
+            let blocks = u32::try_from(available.div_ceil(rows as usize)).unwrap_or(u32::MAX);
+            room.min(blocks).max(1)
+        };
+        let step_rows = rows(batch, 4);
+        // A chunk's rows are steps x batch: blocks are full but for the shortest runs. Eight rows
+        // of three gates exceed a software adapter's registers.
+        let projection_rows = if capabilities.software { 4 } else { 8 };
+        Self {
+            precision,
+            lanes: u32::try_from(lanes).expect("lanes are at most 32"),
+            step_rows,
+            step_groups: groups(step_rows, batch),
+            projection_rows,
+            projection_groups: groups(projection_rows, usize::MAX),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! How much of a run is on the device at once: rows of the batch, steps of a chunk, buffers.
+
+use super::geometry::Geometry;
+use super::{Capabilities, PlanOptions};
+use crate::cell::ResetForm;
+use crate::config::{Directions, GruConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::quads;
+use crate::pack::input_quads;
+use crate::shape::SequenceShape;
+
+/// What stays on the device between the chunks of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Residency {
+    /// Whole sequences: a bidirectional layer reads its input from both ends.
+    Whole,
+    /// A window of the sequences, all layers advancing chunk by chunk.
+    Window,
+    /// A window, one layer at a time; the sequences between layers are in host memory. For
+    /// bidirectional networks whose sequences do not fit.
+    HostBetweenLayers,
+}
+
+/// Sizes of the buffers of a session, in vec4s, and the division of the work that they allow.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Memory {
+    pub(crate) residency: Residency,
+    /// Rows of a tile of the batch.
+    pub(crate) tile_rows: usize,
+    /// Steps of a chunk.
+    pub(crate) chunk_steps: usize,
+    pub(crate) input: u64,
+    pub(crate) gates: u64,
+    /// vec4s of one arena; there are [`arenas`](Self::arenas).
+    pub(crate) arena: u64,
+    pub(crate) arenas: usize,
+    /// 32-bit words of lengths and reset bits.
+    pub(crate) row_words: u64,
+    /// Bytes of each staging buffer; two for upload, two for read-back.
+    pub(crate) staging: u64,
+}
+
+/// Chunks longer than this gain nothing, and the per-step uniforms need a slot each.
+const MAX_CHUNK_STEPS: usize = 4096;
+/// Fewer steps than this a chunk waste the projection; smaller tiles are better.
+const GOOD_CHUNK_STEPS: usize = 16;
+/// Fewer rows than this a tile waste the step kernel; host memory between layers is better.
+const GOOD_TILE_ROWS: usize = 8;
+
+impl Memory {
+    /// The division for a run of `shape` within the device's limits and the budget; inside
+    /// `capacity`, the buffers of a session made for at least this shape, where it is given.
+    pub(crate) fn solve(
+        config: &GruConfig,
+        shape: SequenceShape,
+        geometry: &Geometry,
+        capabilities: &Capabilities,
+        options: &PlanOptions,
+        capacity: Option<&Self>,
+    ) -> Result<Self> {
+        let budget = options.memory_budget.unwrap_or_else(|| capabilities.default_budget());
+        let solver = Solver { config, shape, geometry, capabilities, options, capacity, budget };
+        let good_rows = shape.batch.min(GOOD_TILE_ROWS);
+        let attempts = match config.directions {
+            Directions::Bidirectional => vec![
+                (Residency::Whole, GOOD_CHUNK_STEPS, good_rows),
+                (Residency::HostBetweenLayers, GOOD_CHUNK_STEPS, good_rows),
+                (Residency::HostBetweenLayers, 1, 1),
+            ],
+            _ => vec![(Residency::Window, GOOD_CHUNK_STEPS, good_rows), (Residency::Window, 1, 1)],
+        };
+        for (residency, min_steps, min_rows) in attempts {
+            if let Some(memory) = solver.attempt(residency, min_steps, min_rows) {
+                return Ok(memory);
+            }
+        }
+        let least = solver.sized(
+            if config.directions == Directions::Bidirectional {
+                Residency::HostBetweenLayers
+            } else {
+                Residency::Window
+            },
+            1,
+            1,
+        );
+        Err(Error::new(
+            ErrorKind::ExceedsLimits,
+            format!(
+                "one step of one row needs {} bytes of device memory in bindings of up to {} \
+                 bytes, the budget is {budget} and the device binds {} at most; raise the memory \
+                 budget or take a device with larger limits",
+                least.session_bytes(),
+                least.largest_binding(),
+                solver.binding_limit()
+            ),
+        ))
+    }
+
+    /// Bytes of all buffers of a session, staging included, weights not.
+    pub(crate) fn session_bytes(&self) -> u64 {
+        16 * (self.input + self.gates + self.arena * self.arenas as u64)
+            + 4 * self.row_words
+            + 4 * self.staging
+    }
+
+    fn largest_binding(&self) -> u64 {
+        (16 * self.input.max(self.gates).max(self.arena)).max(4 * self.row_words)
+    }
+
+    /// The arena that layer `layer` writes.
+    pub(crate) fn arena_of(&self, layer: usize) -> usize {
+        layer % self.arenas
+    }
+}
+
+struct Solver<'a> {
+    config: &'a GruConfig,
+    shape: SequenceShape,
+    geometry: &'a Geometry,
+    capabilities: &'a Capabilities,
+    options: &'a PlanOptions,
+    capacity: Option<&'a Memory>,
+    budget: u64,
+}
+
+impl Solver<'_> {
+    fn binding_limit(&self) -> u64 {
+        self.capabilities.max_storage_binding.min(self.capabilities.max_buffer)
+    }
+
+    /// The largest tile, then the longest chunk, of at least the given sizes.
+    fn attempt(&self, residency: Residency, min_steps: usize, min_rows: usize) -> Option<Memory> {
+        let min_steps = min_steps.min(self.shape.steps.max(1));
+        let most = self.options.max_tile_rows.unwrap_or(usize::MAX).max(1);
+        let mut tiles = self.shape.batch.div_ceil(most).max(1);
+        loop {
+            let rows = self.shape.batch.div_ceil(tiles).max(1);
+            if rows < min_rows.min(most) {
+                return None;
+            }
+            if let Some(memory) = self.longest_chunk(residency, min_steps, rows) {
+                return Some(memory);
+            }
+            if rows == 1 {
+                return None;
+            }
+            tiles = self.shape.batch.div_ceil(rows - 1).max(tiles + tiles / 8 + 1);
+        }
+    }
+
+    fn longest_chunk(&self, residency: Residency, min: usize, rows: usize) -> Option<Memory> {
+        let cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
+        let longest = self.shape.steps.clamp(1, cap);
+        let min = min.min(longest);
+        if !self.fits(&self.sized(residency, rows, min)) {
+            return None;
+        }
+        // Size grows with steps: the longest that fits, by bisection.
+        let (mut good, mut bad) = (min, longest + 1);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            if self.fits(&self.sized(residency, rows, middle)) {
+                good = middle
+            } else {
+                bad = middle
+            }
+        }
+        // Equal chunks rather than a short last one.
+        let chunks = self.shape.steps.max(1).div_ceil(good);
+        Some(self.sized(residency, rows, self.shape.steps.max(1).div_ceil(chunks)))
+    }
+
+    fn fits(&self, memory: &Memory) -> bool {
+        let flops = self.capabilities.dispatch_flops();
+        let (c, d) = (self.config, self.config.num_directions() as u64);
+        let rows = memory.tile_rows as u64;
+        let per_row = 6 * d * c.hidden_size as u64;
+        let step = rows.saturating_mul(per_row * c.hidden_size as u64);
+        let widest = (0..c.num_layers).map(|l| c.layer_input_size(l)).max().unwrap_or(1) as u64;
+        let chunk_rows = rows * memory.chunk_steps as u64;
+        let projection = chunk_rows.saturating_mul(per_row * widest);
+        // One row, one step is the least that a dispatch can hold: it is let through.
+        let work_fits = (step <= flops || rows == 1)
+            && (projection <= flops || memory.chunk_steps == 1 && step <= flops || chunk_rows == 1);
+        let g = self.geometry;
+        let most = u64::from(self.capabilities.max_workgroups);
+        let groups_fit = chunk_rows.div_ceil(u64::from(g.projection_rows * g.projection_groups))
+            <= most
+            && rows.div_ceil(u64::from(g.step_rows * g.step_groups)) <= most;
+        let inside = self.capacity.is_none_or(|c| {
+            memory.input <= c.input
+                && memory.gates <= c.gates
+                && memory.arena <= c.arena
+                && memory.arenas <= c.arenas
+                && memory.row_words <= c.row_words
+                && memory.chunk_steps <= c.chunk_steps
+        });
+        work_fits
+            && groups_fit
+            && inside
+            && memory.largest_binding() <= self.binding_limit()
+            && memory.session_bytes() <= self.budget
+            // Kernels index vec4s with 32 bits.
+            && memory.arena.max(memory.gates).max(memory.input) < u64::from(u32::MAX)
+    }
+
+    fn sized(&self, residency: Residency, rows: usize, steps: usize) -> Memory {
+        let c = self.config;
+        let (d, units) = (c.num_directions() as u64, quads(c.hidden_size) as u64);
+        let window = (rows as u64).saturating_mul(steps as u64);
+        let whole = (rows as u64).saturating_mul(self.shape.steps.max(1) as u64);
+        let widest = |layers: std::ops::Range<usize>| {
+            layers.map(|l| input_quads(c, l)).max().unwrap_or(1) as u64
+        };
+        let (input, outputs) = match residency {
+            Residency::Whole => {
+                (whole.saturating_mul(widest(0..1)), whole.saturating_mul(d * units))
+            }
+            Residency::Window => (window * widest(0..1), window * d * units),
+            Residency::HostBetweenLayers => {
+                (d * window * widest(0..c.num_layers), window * d * units)
+            }
+        };
+        let padded = (rows as u64).next_multiple_of(u64::from(self.geometry.step_rows));
+        let scratch = if c.reset == ResetForm::Before { 2 * d } else { 0 };
+        let states = (2 * c.state_planes() as u64 + scratch) * padded * units;
+        let mask_words = self.shape.steps as u64 * (rows as u64).div_ceil(32);
+        let row_bytes = 16 * widest(0..c.num_layers).max(d * units);
+        let moved = 16 * input.max(outputs).max(c.state_planes() as u64 * padded * units);
+        let staging =
+            moved.clamp(64 << 10, 4 << 20).min(self.budget / 16).max(row_bytes).max(4 << 10);
+        Memory {
+            residency,
+            tile_rows: rows,
+            chunk_steps: steps,
+            input,
+            gates: d * window * 3 * units,
+            arena: states.saturating_add(outputs),
+            arenas: if residency == Residency::HostBetweenLayers { 1 } else { c.num_layers.min(2) },
+            row_words: rows as u64 + mask_words,
+            staging: staging.next_multiple_of(16),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The plan of a run: buffers, launches and operations, as data.
+//!
+//! A plan is a pure function of the network's configuration, the shape of the run, the device's
+//! capabilities and the options. No graphics type appears here.
+//!
+//! The batch is cut into tiles of rows, the sequence into chunks of steps. A chunk of a layer is
+//! one projection of its gate inputs, then one dispatch a step (two for reset-before), both
+//! directions together. Direction d's step k is time k, or n-1-k in a row of n steps where it
+//! reads backwards.
+
+mod capabilities;
+mod display;
+mod geometry;
+mod memory;
+mod schedule;
+mod weights;
+
+pub use capabilities::Capabilities;
+pub(crate) use geometry::Geometry;
+pub(crate) use memory::{Memory, Residency};
+pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
+pub(crate) use weights::{Placement, WeightPlan};
+
+use std::ops::Range;
+
+use crate::cell::{CellFunctions, ResetForm};
+use crate::config::GruConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{Kernel, LaunchRecord, Variant};
+use crate::precision::Precision;
+use crate::shape::SequenceShape;
+
+/// What a caller may ask of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Precision of stored weights. Default: f32.
+    pub precision: Precision,
+    /// Device memory of a session, weights not counted, bytes. Default: a quarter of the
+    /// largest buffer that the device allows, 2 GiB at most.
+    pub memory_budget: Option<u64>,
+    /// Longest chunk of steps. Default: what fits, 4096 at most. Results do not depend on it.
+    pub max_chunk_steps: Option<usize>,
+    /// Largest tile of rows. Default: what fits. Results do not depend on it.
+    pub max_tile_rows: Option<usize>,
+    /// Read back the states of every layer, not only the last: what verification needs.
+    pub all_layers: bool,
+}
+
+/// A sequence in host memory that a chunk is read from or written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostSequence {
+    /// The caller's input.
+    Input,
+    /// The states of a layer; of the last one: the caller's output.
+    Layer(usize),
+}
+
+/// A range of a host sequence as it lies on the device: `[step, row of the tile, feature]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) sequence: HostSequence,
+    /// Rows of the batch.
+    pub(crate) rows: Range<usize>,
+    /// `None`: steps are times, features are whole. `Some(d)`: steps are those of direction d,
+    /// in its order; of a layer's states only that direction's features.
+    pub(crate) direction: Option<usize>,
+    pub(crate) steps: Range<usize>,
+}
+
+/// What a run dispatches, moves and allocates. Print it to read it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub(crate) config: GruConfig,
+    pub(crate) shape: SequenceShape,
+    pub(crate) options: PlanOptions,
+    pub(crate) geometry: Geometry,
+    pub(crate) memory: Memory,
+    pub(crate) weights: WeightPlan,
+    pub(crate) immediates: bool,
+    pub(crate) software: bool,
+    pub(crate) uniform_stride: u64,
+    pub(crate) launches: Vec<LaunchRecord>,
+    pub(crate) operations: Vec<Operation>,
+}
+
+impl Plan {
+    /// The plan for a run of `shape`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`]; [`ErrorKind::UnsupportedDevice`] where the device lacks
+    /// what every plan needs; [`ErrorKind::ExceedsLimits`] where nothing fits, naming the limit
+    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option.
+    pub fn new(
+        config: &GruConfig,
+        shape: SequenceShape,
+        capabilities: &Capabilities,
+        options: &PlanOptions,
+    ) -> Result<Self> {
+        let geometry = Geometry::choose(config, shape.batch, options.precision, capabilities);
+        Self::within(config, shape, capabilities, options, geometry, None)
+    }
+
+    /// The plan for a run of `shape` with a session's kernels, inside its buffers.
+    pub(crate) fn within(
+        config: &GruConfig,
+        shape: SequenceShape,
+        capabilities: &Capabilities,
+        options: &PlanOptions,
+        geometry: Geometry,
+        capacity: Option<&Memory>,
+    ) -> Result<Self> {
+        config.validate()?;
+        capabilities.validate()?;
+        options.validate()?;
+        let kernels = kernels_of(config.reset);
+        let weights = WeightPlan::new(config, kernels, &geometry, capabilities)?;
+        let memory = Memory::solve(config, shape, &geometry, capabilities, options, capacity)?;
+        let cells = config.num_directions();
+        let record = LaunchRecord::size(cells);
+        if record > capabilities.max_uniform_binding {
+            return Err(Error::new(
+                ErrorKind::UnsupportedDevice,
+                format!(
+                    "a launch record takes {record} bytes, the device binds uniforms of {} at most",
+                    capabilities.max_uniform_binding
+                ),
+            ));
+        }
+        let mut plan = Self {
+            config: config.clone(),
+            shape,
+            options: options.clone(),
+            geometry,
+            memory,
+            weights,
+            immediates: capabilities.immediates,
+            software: capabilities.software,
+            uniform_stride: record.next_multiple_of(u64::from(capabilities.uniform_alignment)),
+            launches: Vec::new(),
+            operations: Vec::new(),
+        };
+        schedule::schedule(&mut plan);
+        Ok(plan)
+    }
+
+    /// Number of compute dispatches of a run.
+    pub fn dispatches(&self) -> u64 {
+        self.operations
+            .iter()
+            .map(|operation| match operation {
+                Operation::Project { slices, .. } => slices.len() as u64,
+                Operation::Steps { steps, kernels, .. } => {
+                    *steps as u64 * kernels.iter().map(|k| k.slices.len() as u64).sum::<u64>()
+                }
+                _ => 0,
+            })
+            .sum()
+    }
+
+    /// Bytes of device memory: weights, biases and a session's buffers, staging included.
+    pub fn device_bytes(&self) -> u64 {
+        self.weights.bytes() + self.memory.session_bytes() + self.uniform_bytes()
+    }
+
+    /// Bytes of packed weights and biases on the device.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.bytes()
+    }
+
+    /// Floating-point operations of the matrix products, two a multiply-add, rows counted at
+    /// their full length.
+    pub fn flops(&self) -> u64 {
+        let c = &self.config;
+        let rows = self.shape.steps as u64 * self.shape.batch as u64;
+        (0..c.num_layers)
+            .map(|l| {
+                let k = (c.layer_input_size(l) + c.hidden_size) as u64;
+                rows * 6 * c.output_size() as u64 * k
+            })
+            .sum()
+    }
+
+    /// Bytes of the uniform buffers: launch records, and step indices where they are needed.
+    pub(crate) fn uniform_bytes(&self) -> u64 {
+        let steps = if self.immediates { 0 } else { self.memory.chunk_steps as u64 };
+        (self.launches.len().max(1) as u64 + steps) * self.uniform_stride
+    }
+
+    /// The variant of `kernel` that this plan runs.
+    pub(crate) fn variant(&self, kernel: Kernel) -> Variant {
+        let g = &self.geometry;
+        let (rows, row_groups) = if kernel.is_step() {
+            (g.step_rows, g.step_groups)
+        } else {
+            (g.projection_rows, g.projection_groups)
+        };
+        let used = &self.config.functions[..self.config.num_directions()];
+        Variant {
+            kernel,
+            precision: g.precision,
+            lanes: g.lanes,
+            row_groups,
+            rows,
+            cells: u32::try_from(self.config.num_directions()).expect("one or two directions"),
+            standard_cell: used.iter().all(|f| *f == CellFunctions::default()),
+            immediates: self.immediates && kernel.is_step(),
+        }
+    }
+
+    /// The kernels that the plan runs.
+    pub(crate) fn kernels(&self) -> &'static [Kernel] {
+        kernels_of(self.config.reset)
+    }
+}
+
+fn kernels_of(reset: ResetForm) -> &'static [Kernel] {
+    match reset {
+        ResetForm::After => &[Kernel::InputProjection, Kernel::StepAfter],
+        ResetForm::Before => {
+            &[Kernel::InputProjection, Kernel::StepBeforeGates, Kernel::StepBeforeCandidate]
+        }
+    }
+}
+
+impl PlanOptions {
+    fn validate(&self) -> Result<()> {
+        let zero = [
+            ("memory_budget", self.memory_budget == Some(0)),
+            ("max_chunk_steps", self.max_chunk_steps == Some(0)),
+            ("max_tile_rows", self.max_tile_rows == Some(0)),
+        ];
+        match zero.iter().find(|(_, is)| *is) {
+            Some((name, _)) => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("{name} must be at least 1, 0 was given"),
+            )),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The order of a run: tiles of rows, layers, chunks of steps, and what moves between them.
+
+use std::ops::Range;
+
+use super::{HostSequence, Placement, Plan, Residency, Window};
+use crate::kernels::{CellRecord, Kernel, LaunchRecord, quads};
+use crate::pack::{bias_vec4s, input_quads};
+
+/// One entry of the schedule. Offsets and strides are in vec4s.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Operation {
+    /// Lengths, reset bits and initial states of a tile's rows go up.
+    BeginTile { rows: Range<usize> },
+    /// A window of a sequence goes up into the input buffer.
+    Upload { window: Window, offset: u64, stride: u64 },
+    /// One dispatch a slice: gate inputs of a chunk.
+    Project { layer: usize, slices: Vec<LaunchSlice>, source: SourceBuffer },
+    /// `steps` times, in order: one dispatch a kernel and slice.
+    Steps { layer: usize, steps: usize, kernels: Vec<StepKernel> },
+    /// A window of a layer's states comes back from an arena.
+    Download { window: Window, arena: usize, offset: u64, stride: u64 },
+    /// Final states of a tile's rows come back.
+    EndTile { rows: Range<usize> },
+}
+
+/// What a projection reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SourceBuffer {
+    Input,
+    Arena(usize),
+}
+
+/// One dispatch: the launch record, the weight buffer, the size of the grid.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LaunchSlice {
+    pub(crate) launch: usize,
+    pub(crate) weights: usize,
+    pub(crate) grid: [u32; 3],
+}
+
+/// The dispatches of one kernel of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StepKernel {
+    pub(crate) kernel: Kernel,
+    pub(crate) slices: Vec<LaunchSlice>,
+}
+
+/// Where things lie in an arena, in vec4s.
+pub(crate) struct ArenaLayout {
+    /// vec4s of one state of one cell.
+    pub(crate) state_stride: u64,
+    scratch: u64,
+    output: u64,
+    directions: u64,
+}
+
+impl ArenaLayout {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let c = &plan.config;
+        let units = quads(c.hidden_size) as u64;
+        let padded =
+            (plan.memory.tile_rows as u64).next_multiple_of(u64::from(plan.geometry.step_rows));
+        let state_stride = padded * units;
+        let scratch = 2 * c.state_planes() as u64 * state_stride;
+        let scratch_size = match c.reset {
+            crate::ResetForm::Before => 2 * c.num_directions() as u64 * state_stride,
+            crate::ResetForm::After => 0,
+        };
+        let directions = c.num_directions() as u64;
+        Self { state_stride, scratch, output: scratch + scratch_size, directions }
+    }
+
+    /// The even state of a cell; the odd one follows.
+    pub(crate) fn state(&self, layer: usize, direction: usize) -> u64 {
+        2 * (layer as u64 * self.directions + direction as u64) * self.state_stride
+    }
+}
+
+/// Fills `plan.launches` and `plan.operations`.
+pub(crate) fn schedule(plan: &mut Plan) {
+    let shape = plan.shape;
+    if shape.steps == 0 || shape.batch == 0 {
+        return;
+    }
+    let tile = plan.memory.tile_rows;
+    for first in (0..shape.batch).step_by(tile) {
+        let rows = first..shape.batch.min(first + tile);
+        plan.operations.push(Operation::BeginTile { rows: rows.clone() });
+        Tile { plan, rows: rows.clone() }.schedule();
+        plan.operations.push(Operation::EndTile { rows });
+    }
+}
+
+struct Tile<'a> {
+    plan: &'a mut Plan,
+    rows: Range<usize>,
+}
+
+impl Tile<'_> {
+    fn schedule(&mut self) {
+        let layers = self.plan.config.num_layers;
+        let (steps, chunk) = (self.plan.shape.steps, self.plan.memory.chunk_steps);
+        let chunks = move || (0..steps).step_by(chunk).map(move |k| k..steps.min(k + chunk));
+        match self.plan.memory.residency {
+            Residency::Window => {
+                for steps in chunks() {
+                    self.upload_window(0, &steps);
+                    for layer in 0..layers {
+                        self.chunk(layer, &steps);
+                        self.download_window(layer, &steps);
+                    }
+                }
+            }
+            Residency::Whole => {
+                let stride = input_quads(&self.plan.config, 0) as u64;
+                let window = self.window(HostSequence::Input, None, &(0..steps));
+                self.plan.operations.push(Operation::Upload { window, offset: 0, stride });
+                for layer in 0..layers {
+                    for steps in chunks() {
+                        self.chunk(layer, &steps);
+                    }
+                    self.download_whole(layer);
+                }
+            }
+            Residency::HostBetweenLayers => {
+                for layer in 0..layers {
+                    for steps in chunks() {
+                        self.upload_window(layer, &steps);
+                        self.chunk(layer, &steps);
+                        self.download_window(layer, &steps);
+                    }
+                }
+            }
+        }
+    }
+
+    fn window(
+        &self,
+        sequence: HostSequence,
+        direction: Option<usize>,
+        steps: &Range<usize>,
+    ) -> Window {
+        Window { sequence, rows: self.rows.clone(), direction, steps: steps.clone() }
+    }
+
+    /// Bytes aside, the rows of a window of `steps` steps.
+    fn window_rows(&self, steps: &Range<usize>) -> u64 {
+        (steps.len() * self.rows.len()) as u64
+    }
+
+    fn upload_window(&mut self, layer: usize, steps: &Range<usize>) {
+        let stride = input_quads(&self.plan.config, layer) as u64;
+        for d in 0..self.plan.config.num_directions() {
+            let sequence = match layer {
+                0 => HostSequence::Input,
+                _ => HostSequence::Layer(layer - 1),
+            };
+            let window = self.window(sequence, Some(d), steps);
+            let offset = d as u64 * self.window_rows(steps) * stride;
+            self.plan.operations.push(Operation::Upload { window, offset, stride });
+        }
+    }
+
+    /// Whether the host wants the states of `layer`.
+    fn wanted(&self, layer: usize) -> bool {
+        let plan = &self.plan;
+        layer + 1 == plan.config.num_layers
+            || plan.options.all_layers
+            || plan.memory.residency == Residency::HostBetweenLayers
+    }
+
+    fn download_window(&mut self, layer: usize, steps: &Range<usize>) {
+        if !self.wanted(layer) {
+            return;
+        }
+        let stride = quads(self.plan.config.hidden_size) as u64;
+        for d in 0..self.plan.config.num_directions() {
+            let window = self.window(HostSequence::Layer(layer), Some(d), steps);
+            let offset = self.output_offset(d, steps);
+            let arena = self.plan.memory.arena_of(layer);
+            self.plan.operations.push(Operation::Download { window, arena, offset, stride });
+        }
+    }
+
+    fn download_whole(&mut self, layer: usize) {
+        if !self.wanted(layer) {
+            return;
+        }
+        let c = &self.plan.config;
+        let stride = (c.num_directions() * quads(c.hidden_size)) as u64;
+        let window = self.window(HostSequence::Layer(layer), None, &(0..self.plan.shape.steps));
+        let offset = ArenaLayout::new(self.plan).output;
+        let arena = self.plan.memory.arena_of(layer);
+        self.plan.operations.push(Operation::Download { window, arena, offset, stride });
+    }
+
+    fn output_offset(&self, direction: usize, steps: &Range<usize>) -> u64 {
+        let units = quads(self.plan.config.hidden_size) as u64;
+        let base = ArenaLayout::new(self.plan).output;
+        match self.plan.memory.residency {
+            Residency::Whole => base + direction as u64 * units,
+            _ => base + direction as u64 * self.window_rows(steps) * units,
+        }
+    }
+
+    /// The projection and the steps of one chunk of one layer.
+    fn chunk(&mut self, layer: usize, steps: &Range<usize>) {
+        let placements: Vec<Placement> =
+            self.plan.weights.placements.iter().filter(|p| p.layer == layer).cloned().collect();
+        let mut kernels = Vec::new();
+        for placement in placements {
+            let slices = self.launch(&placement, steps);
+            if placement.kernel == Kernel::InputProjection {
+                let source = self.source(layer).0;
+                self.plan.operations.push(Operation::Project { layer, slices, source });
+            } else {
+                kernels.push(StepKernel { kernel: placement.kernel, slices });
+            }
+        }
+        self.plan.operations.push(Operation::Steps { layer, steps: steps.len(), kernels });
+    }
+
+    /// Which buffer a layer's projection reads, and the first vec4 of its rows there.
+    fn source(&self, layer: usize) -> (SourceBuffer, u64) {
+        let memory = &self.plan.memory;
+        if layer == 0 || memory.residency == Residency::HostBetweenLayers {
+            (SourceBuffer::Input, 0)
+        } else {
+            (SourceBuffer::Arena(memory.arena_of(layer - 1)), ArenaLayout::new(self.plan).output)
+        }
+    }
+
+    /// Adds the launch records of a placement's slices.
+    fn launch(&mut self, placement: &Placement, steps: &Range<usize>) -> Vec<LaunchSlice> {
+        let (layer, kernel) = (placement.layer, placement.kernel);
+        let plan = &*self.plan;
+        let c = &plan.config;
+        let d = c.num_directions();
+        let (units, arena) = (quads(c.hidden_size), ArenaLayout::new(plan));
+        let rows = self.rows.len();
+        let window = self.window_rows(steps);
+        let (_, source) = self.source(layer);
+        let source_quads = input_quads(c, layer);
+        let whole = plan.memory.residency == Residency::Whole;
+        let per_direction_source = plan.memory.residency == Residency::HostBetweenLayers;
+        let (grid_rows, groups) = if kernel.is_step() {
+            (rows as u64, u64::from(plan.geometry.step_rows * plan.geometry.step_groups))
+        } else {
+            (window, u64::from(plan.geometry.projection_rows * plan.geometry.projection_groups))
+        };
+        let word = |v: u64| u32::try_from(v).expect("the memory plan keeps offsets below 2^32");
+        let mut out = Vec::new();
+        let mut records = Vec::new();
+        for slice in &placement.slices {
+            let cells = (0..d)
+                .map(|direction| {
+                    let bias = (layer * d + direction) * bias_vec4s(c);
+                    let step_bias = if kernel.is_step() { 3 * units } else { 0 };
+                    let own_source =
+                        if per_direction_source { direction as u64 * window } else { 0 };
+                    CellRecord {
+                        weights: word(slice.offsets[direction]),
+                        bias: word((bias + step_bias) as u64),
+                        source: word(source + own_source * source_quads as u64),
+                        gates: word(direction as u64 * window * 3 * units as u64),
+                        state: word(arena.state(layer, direction)),
+                        scratch: word(arena.scratch + 2 * direction as u64 * arena.state_stride),
+                        output: word(self.output_offset(direction, steps)),
+                        reversed: u32::from(c.directions.is_reverse(direction)),
+                        functions: c.functions[direction],
+                    }
+                })
+                .collect();
+            let record = LaunchRecord {
+                batch: word(rows as u64),
+                steps: word(steps.len() as u64),
+                first_step: word(steps.start as u64),
+                unit_quads: word(units as u64),
+                k_quads: word(placement.layout.k_quads as u64),
+                first_block: word(slice.blocks.start as u64),
+                source_stride: word(source_quads as u64),
+                output_stride: word(if whole { d * units } else { units } as u64),
+                state_stride: word(arena.state_stride),
+                // The host sets the mask where a run has one.
+                mask: 0,
+                mask_words: word(rows.div_ceil(32) as u64),
+                natural: u32::from(whole),
+                cells,
+            };
+            out.push(LaunchSlice {
+                launch: plan.launches.len() + records.len(),
+                weights: slice.buffer,
+                grid: [
+                    word(slice.blocks.len() as u64),
+                    word(grid_rows.div_ceil(groups)),
+                    word(d as u64),
+                ],
+            });
+            records.push(record);
+        }
+        self.plan.launches.extend(records);
+        out
+    }
+}

@@ -1,0 +1,117 @@
+//! Where packed weights live: which buffer, at which offset, in how many slices.
+
+use std::ops::Range;
+
+use super::Capabilities;
+use super::geometry::Geometry;
+use crate::cell::Gate;
+use crate::config::GruConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{Kernel, MatrixLayout, quads};
+use crate::pack::input_quads;
+
+/// The part of one layer's matrices for one kernel that lies in one buffer: blocks of units, for
+/// each direction. Usually all blocks; fewer where a matrix exceeds the largest binding.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Slice {
+    pub(crate) buffer: usize,
+    pub(crate) blocks: Range<usize>,
+    /// First vec4 of each direction's blocks within the buffer.
+    pub(crate) offsets: Vec<u64>,
+}
+
+/// A layer's matrices for one kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Placement {
+    pub(crate) layer: usize,
+    pub(crate) kernel: Kernel,
+    pub(crate) layout: MatrixLayout,
+    pub(crate) slices: Vec<Slice>,
+}
+
+impl Placement {
+    /// The recurrent gates that the kernel multiplies; none for the input projection.
+    pub(crate) fn recurrent_gates(kernel: Kernel) -> &'static [Gate] {
+        match kernel {
+            Kernel::InputProjection => &[],
+            Kernel::StepAfter => &Gate::ALL,
+            Kernel::StepBeforeGates => &[Gate::Reset, Gate::Update],
+            Kernel::StepBeforeCandidate => &[Gate::New],
+        }
+    }
+}
+
+/// All packed weights of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WeightPlan {
+    /// Layer-major; in a layer the projection first, then the step kernels in running order.
+    pub(crate) placements: Vec<Placement>,
+    /// Bytes of each weight buffer.
+    pub(crate) buffers: Vec<u64>,
+    /// Bytes of the bias buffer.
+    pub(crate) bias_bytes: u64,
+}
+
+impl WeightPlan {
+    pub(crate) fn new(
+        config: &GruConfig,
+        kernels: &[Kernel],
+        geometry: &Geometry,
+        capabilities: &Capabilities,
+    ) -> Result<Self> {
+        let limit = capabilities.max_storage_binding.min(capabilities.max_buffer);
+        let vec4 = 4 * geometry.precision.weight_bytes();
+        let directions = config.num_directions();
+        let mut buffers = Vec::<u64>::new();
+        let mut placements = Vec::new();
+        for layer in 0..config.num_layers {
+            for &kernel in kernels {
+                let layout = MatrixLayout {
+                    planes: kernel.planes(),
+                    lanes: geometry.lanes as usize,
+                    unit_quads: quads(config.hidden_size),
+                    k_quads: match kernel {
+                        Kernel::InputProjection => input_quads(config, layer),
+                        _ => quads(config.hidden_size),
+                    },
+                };
+                let block_bytes = layout.block_vec4s() as u64 * vec4 * directions as u64;
+                let fitting = usize::try_from(limit / block_bytes).unwrap_or(usize::MAX);
+                if fitting == 0 {
+                    return Err(Error::new(
+                        ErrorKind::ExceedsLimits,
+                        format!(
+                            "layer {layer}: one block of {} units of the packed weights takes \
+                             {block_bytes} bytes, the device binds {limit} at most",
+                            4 * layout.lanes
+                        ),
+                    ));
+                }
+                let mut slices = Vec::new();
+                let mut first = 0;
+                while first < layout.blocks() {
+                    let blocks = first..layout.blocks().min(first + fitting);
+                    first = blocks.end;
+                    let bytes = blocks.len() as u64 * block_bytes;
+                    if buffers.last().is_none_or(|used| used + bytes > limit) {
+                        buffers.push(0);
+                    }
+                    let buffer = buffers.len() - 1;
+                    let start = buffers[buffer] / vec4;
+                    let each = (blocks.len() * layout.block_vec4s()) as u64;
+                    let offsets = (0..directions as u64).map(|d| start + d * each).collect();
+                    buffers[buffer] += bytes;
+                    slices.push(Slice { buffer, blocks, offsets });
+                }
+                placements.push(Placement { layer, kernel, layout, slices });
+            }
+        }
+        let bias_bytes = 16 * (config.state_planes() * crate::pack::bias_vec4s(config)) as u64;
+        Ok(Self { placements, buffers, bias_bytes })
+    }
+
+    /// Bytes of all weight and bias buffers.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.buffers.iter().sum::<u64>() + self.bias_bytes
+    }
+}

@@ -1,0 +1,242 @@
+//! A network on a device, ready to run.
+
+use std::sync::Arc;
+
+use ndarray::{Array3, ArrayView3};
+
+use crate::cpu::{CpuModel, CpuSession};
+use crate::device::{Device, DeviceKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gpu::GpuSession;
+use crate::model::Gru;
+use crate::plan::{Plan, PlanOptions};
+use crate::precision::Precision;
+use crate::reference::{self, Arithmetic, Verification};
+use crate::sequence::{Inputs, Output, OutputViews};
+use crate::shape::SequenceShape;
+
+/// A network on a device with every buffer that runs of up to one shape need.
+///
+/// Made by [`Gru::session`]. One thread at a time runs a session; any number of sessions share a
+/// [`Gru`]. Runs of shapes that were seen before allocate no GPU object.
+#[derive(Debug)]
+pub struct Session {
+    gru: Gru,
+    shape: SequenceShape,
+    precision: Precision,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Gpu(Box<GpuSession>),
+    Cpu(Box<CpuSession>),
+    Reference,
+}
+
+impl Gru {
+    /// This network on `device`, for runs of up to `shape`, with default options.
+    ///
+    /// # Errors
+    /// Those of [`session_with`](Self::session_with).
+    pub fn session(&self, device: &Device, shape: SequenceShape) -> Result<Session> {
+        self.session_with(device, shape, &PlanOptions::default())
+    }
+
+    /// This network on `device`, for runs of up to `shape`.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`]; [`ErrorKind::OutOfMemory`] where the device cannot hold it;
+    /// [`ErrorKind::InvalidWeights`] for a weight that overflows f16;
+    /// [`ErrorKind::InvalidRequest`] for f16 on a device that is no GPU.
+    pub fn session_with(
+        &self,
+        device: &Device,
+        shape: SequenceShape,
+        options: &PlanOptions,
+    ) -> Result<Session> {
+        if options.precision == Precision::F16 && device.gpu_context().is_none() {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("precision f16 needs a GPU, the device is the {device}"),
+            ));
+        }
+        let engine = match &device.kind {
+            DeviceKind::Gpu(context) => {
+                Engine::Gpu(Box::new(GpuSession::new(context, self, shape, options)?))
+            }
+            DeviceKind::Cpu { threads } => {
+                let model = Arc::new(CpuModel::new(self)?);
+                Engine::Cpu(Box::new(CpuSession::new(model, *threads)))
+            }
+            DeviceKind::Reference => Engine::Reference,
+        };
+        Ok(Session { gru: self.clone(), shape, precision: options.precision, engine })
+    }
+}
+
+impl Session {
+    /// Runs sequences `[T, B, I]` from a zero state.
+    ///
+    /// # Errors
+    /// Those of [`run_with`](Self::run_with).
+    pub fn run(&mut self, input: ArrayView3<'_, f32>) -> Result<Output> {
+        self.run_with(&Inputs::new(input))
+    }
+
+    /// Runs `inputs` and waits for the result.
+    ///
+    /// # Errors
+    /// Those of [`Inputs::validate`]; [`ErrorKind::InvalidShape`] where the run is longer or
+    /// wider than the session; [`ErrorKind::DeviceLost`] or [`ErrorKind::OutOfMemory`] where the
+    /// device fails.
+    pub fn run_with(&mut self, inputs: &Inputs<'_, f32>) -> Result<Output> {
+        let shape = self.check(inputs)?;
+        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first);
+        let mut views = output.views(inputs.batch_first);
+        self.run_views(inputs, &mut views)?;
+        Ok(output)
+    }
+
+    /// [`run_with`](Self::run_with) as a future. On a GPU it runs under any executor and does
+    /// not block it: waiting happens on a thread of the device's context. The CPU engine and the
+    /// reference compute on the polling thread. Dropping the future abandons the run; the
+    /// session stays usable.
+    ///
+    /// # Errors
+    /// Those of [`run_with`](Self::run_with).
+    pub async fn run_async(&mut self, inputs: &Inputs<'_, f32>) -> Result<Output> {
+        let shape = self.check(inputs)?;
+        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first);
+        let mut views = output.views(inputs.batch_first);
+        match &mut self.engine {
+            Engine::Gpu(gpu) if shape.steps > 0 && shape.batch > 0 => {
+                gpu.run_async(&inputs.time_major(), &mut views).await?;
+            }
+            _ => self.run_views(inputs, &mut views)?,
+        }
+        drop(views);
+        Ok(output)
+    }
+
+    /// Runs `inputs` and also returns the states of every layer, one `[T, B, D*H]` a layer,
+    /// time-major: what [`verify`](reference::verify) wants.
+    ///
+    /// # Errors
+    /// Those of [`run_with`](Self::run_with).
+    pub fn run_layers(&mut self, inputs: &Inputs<'_, f32>) -> Result<(Output, Vec<Array3<f32>>)> {
+        let shape = self.check(inputs)?;
+        let config = self.gru.config();
+        let mut output = Output::zeros(config, shape, inputs.batch_first);
+        let dim = (shape.steps, shape.batch, config.output_size());
+        let mut layers = vec![Array3::zeros(dim); config.num_layers];
+        let mut views = output.views(inputs.batch_first);
+        views.layers = layers.iter_mut().map(|l| l.view_mut()).collect();
+        self.run_views(inputs, &mut views)?;
+        drop(views);
+        Ok((output, layers))
+    }
+
+    /// Runs `inputs` and checks every step of every layer against the f64 reference, restarted
+    /// from this device's own previous state, within a bound derived from the operands.
+    ///
+    /// # Errors
+    /// Those of [`run_with`](Self::run_with). A mismatch is no error: see
+    /// [`Verification::passed`].
+    pub fn verify(&mut self, inputs: &Inputs<'_, f32>) -> Result<Verification> {
+        let (output, layers) = self.run_layers(inputs)?;
+        let layers: Vec<_> = layers.iter().map(|l| l.view()).collect();
+        let arithmetic = match self.precision {
+            Precision::F32 => Arithmetic::f32(),
+            Precision::F16 => Arithmetic::f16_weights(),
+        };
+        let (config, weights) = (self.gru.config(), self.gru.weights());
+        reference::verify(config, weights, inputs, &layers, output.final_state.view(), &arithmetic)
+    }
+
+    /// The largest shape that the session runs.
+    pub fn shape(&self) -> SequenceShape {
+        self.shape
+    }
+
+    /// The network.
+    pub fn gru(&self) -> &Gru {
+        &self.gru
+    }
+
+    /// The plan of the last run (before the first: of the largest shape), where the device is a
+    /// GPU.
+    pub fn plan(&self) -> Option<&Plan> {
+        match &self.engine {
+            Engine::Gpu(gpu) => Some(gpu.plan()),
+            _ => None,
+        }
+    }
+
+    /// Bytes of device memory that the session holds, its copy of the weights included; 0 where
+    /// the device is no GPU.
+    pub fn device_bytes(&self) -> u64 {
+        match &self.engine {
+            Engine::Gpu(gpu) => gpu.device_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// The shape of the run, after every check that needs no device.
+    fn check(&self, inputs: &Inputs<'_, f32>) -> Result<SequenceShape> {
+        let shape = inputs.validate(self.gru.config())?;
+        if shape.steps > self.shape.steps || shape.batch > self.shape.batch {
+            return Err(Error::new(
+                ErrorKind::InvalidShape,
+                format!("the session was made for up to {}, the run has {shape}", self.shape),
+            ));
+        }
+        Ok(shape)
+    }
+
+    /// Runs checked inputs on the engine.
+    fn run_views(
+        &mut self,
+        inputs: &Inputs<'_, f32>,
+        out: &mut OutputViews<'_, f32>,
+    ) -> Result<()> {
+        let inputs = inputs.time_major();
+        let SequenceShape { steps, batch } = inputs.shape();
+        if steps == 0 || batch == 0 {
+            if let Some(state) = &inputs.initial_state {
+                out.final_state.assign(state);
+            }
+            return Ok(());
+        }
+        match &mut self.engine {
+            Engine::Gpu(gpu) => gpu.run(&inputs, out),
+            Engine::Cpu(cpu) => cpu.run(&inputs, out),
+            Engine::Reference => run_reference(&self.gru, &inputs, out),
+        }
+    }
+}
+
+/// The f64 reference on f32 inputs, its results rounded to f32.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is the contract")]
+fn run_reference(
+    gru: &Gru,
+    inputs: &Inputs<'_, f32>,
+    out: &mut OutputViews<'_, f32>,
+) -> Result<()> {
+    let input = inputs.input.mapv(f64::from);
+    let state = inputs.initial_state.map(|s| s.mapv(f64::from));
+    let inputs = Inputs {
+        input: input.view(),
+        initial_state: state.as_ref().map(|s| s.view()),
+        lengths: inputs.lengths,
+        reset_mask: inputs.reset_mask,
+        batch_first: false,
+    };
+    let (output, layers) = reference::forward_layers(gru.config(), gru.weights(), &inputs)?;
+    out.hidden_states.assign(&output.hidden_states.mapv(|v| v as f32));
+    out.final_state.assign(&output.final_state.mapv(|v| v as f32));
+    for (to, from) in out.layers.iter_mut().zip(layers) {
+        to.assign(&from.mapv(|v| v as f32));
+    }
+    Ok(())
+}

@@ -1,0 +1,2 @@
+mod perf;
+mod smoke;
