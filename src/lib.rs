@@ -24,7 +24,7 @@ mod tensor;
 mod tensor_set;
 mod weights;
 
-pub use activation::Activation;
+pub use activation::{ACTIVATION_ERROR, Activation};
 pub use cell::{CellFunctions, GATES, Gate, ResetForm};
 pub use config::{Directions, GruConfig};
 pub use convention::Convention;

@@ -20,7 +20,6 @@ impl Random {
     }
 
     /// Uniform in `[-bound, bound]`.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "24 bits fit")]
     pub(super) fn uniform(&mut self, bound: f32) -> f32 {
         ((self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * bound
     }
@@ -48,7 +47,6 @@ pub(super) struct RawCell {
 impl RawCell {
     /// Uniform weights of the size that PyTorch draws, `1/sqrt(H)`.
     pub(super) fn random(columns: usize, units: usize, random: &mut Random) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "sizes of tests are small")]
         let bound = 1.0 / (units as f32).sqrt();
         let mut draw = |len: usize| std::array::from_fn(|_| random.vec(len, bound));
         Self {
