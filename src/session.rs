@@ -211,7 +211,32 @@ impl Session {
         match &mut self.engine {
             Engine::Gpu(gpu) => gpu.run(&inputs, out),
             Engine::Cpu(cpu) => cpu.run(&inputs, out),
-            Engine::Reference => reference::run_rounded(&self.gru, &inputs, out),
+            Engine::Reference => run_reference(&self.gru, &inputs, out),
         }
     }
+}
+
+/// The f64 reference on f32 inputs, its results rounded to f32.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is the contract")]
+fn run_reference(
+    gru: &Gru,
+    inputs: &Inputs<'_, f32>,
+    out: &mut OutputViews<'_, f32>,
+) -> Result<()> {
+    let input = inputs.input.mapv(f64::from);
+    let state = inputs.initial_state.map(|s| s.mapv(f64::from));
+    let exact = Inputs {
+        input: input.view(),
+        initial_state: state.as_ref().map(|s| s.view()),
+        lengths: inputs.lengths,
+        reset_mask: inputs.reset_mask,
+        batch_first: inputs.batch_first,
+    };
+    let (output, layers) = reference::forward_layers(gru.config(), gru.weights(), &exact)?;
+    out.hidden_states.zip_mut_with(&output.hidden_states, |a, b| *a = *b as f32);
+    out.final_state.zip_mut_with(&output.final_state, |a, b| *a = *b as f32);
+    for (kept, layer) in out.layers.iter_mut().zip(&layers) {
+        kept.zip_mut_with(layer, |a, b| *a = *b as f32);
+    }
+    Ok(())
 }
