@@ -225,18 +225,18 @@ fn run_reference(
 ) -> Result<()> {
     let input = inputs.input.mapv(f64::from);
     let state = inputs.initial_state.map(|s| s.mapv(f64::from));
-    let exact = Inputs {
+    let inputs = Inputs {
         input: input.view(),
         initial_state: state.as_ref().map(|s| s.view()),
         lengths: inputs.lengths,
         reset_mask: inputs.reset_mask,
-        batch_first: inputs.batch_first,
+        batch_first: false,
     };
-    let (output, layers) = reference::forward_layers(gru.config(), gru.weights(), &exact)?;
-    out.hidden_states.zip_mut_with(&output.hidden_states, |a, b| *a = *b as f32);
-    out.final_state.zip_mut_with(&output.final_state, |a, b| *a = *b as f32);
-    for (kept, layer) in out.layers.iter_mut().zip(&layers) {
-        kept.zip_mut_with(layer, |a, b| *a = *b as f32);
+    let (output, layers) = reference::forward_layers(gru.config(), gru.weights(), &inputs)?;
+    out.hidden_states.assign(&output.hidden_states.mapv(|v| v as f32));
+    out.final_state.assign(&output.final_state.mapv(|v| v as f32));
+    for (to, from) in out.layers.iter_mut().zip(layers) {
+        to.assign(&from.mapv(|v| v as f32));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::cell::CellFunctions;
 pub(super) const SIGMOID_ERROR: f64 = 1.2e-7;
 /// Bound of the absolute error of [`tanh`].
 #[cfg(test)]
-pub(super) const TANH_ERROR: f64 = 1.2e-7;
+pub(super) const TANH_ERROR: f64 = 1.6e-7;
 
 /// `(p, s)` with `e^x = s + s p`; `x` must lie in `[-87, 88]` or be NaN.
 #[inline(always)]

@@ -4,7 +4,9 @@
 mod launch;
 mod layout;
 
-pub(crate) use launch::{CellRecord, LaunchRecord, activation_code};
+#[cfg(test)]
+pub(crate) use launch::activation_code;
+pub(crate) use launch::{CellRecord, LaunchRecord};
 pub(crate) use layout::{MatrixLayout, quads};
 
 use crate::cell::GATES;
@@ -45,6 +47,7 @@ pub(crate) enum Binding {
 }
 
 impl Kernel {
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 4] =
         [Self::InputProjection, Self::StepAfter, Self::StepBeforeGates, Self::StepBeforeCandidate];
 
