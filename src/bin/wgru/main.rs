@@ -2,6 +2,7 @@
 
 mod devices;
 mod engine;
+mod environment;
 mod failure;
 mod info;
 mod options;
@@ -38,6 +39,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    environment::silence_device_selection();
     let outcome = failure::without_panics(|| match Cli::try_parse()?.command {
         Command::Devices(args) => devices::run(&args),
         Command::Info(args) => info::run(&args),
