@@ -206,6 +206,21 @@ impl Plan {
         self.weights.bytes()
     }
 
+    /// Steps and rows of the run.
+    pub fn shape(&self) -> SequenceShape {
+        self.shape
+    }
+
+    /// Rows of the batch that are on the device together.
+    pub fn tile_rows(&self) -> usize {
+        self.memory.tile_rows
+    }
+
+    /// Steps whose gate inputs one projection computes.
+    pub fn chunk_steps(&self) -> usize {
+        self.memory.chunk_steps
+    }
+
     /// Floating-point operations of the matrix products, two a multiply-add, rows counted at
     /// their full length.
     pub fn flops(&self) -> u64 {
