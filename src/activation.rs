@@ -2,6 +2,12 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Absolute error that every engine promises for [`Activation::Sigmoid`] and [`Activation::Tanh`]
+/// at any f32 input: 2^-21, four units in the last place of values just below 1. It leaves room
+/// for multiply-adds that are not fused and a division that is 2.5 units off, as WGSL allows. The
+/// kernels' own sweeps hold them to it, and the bounds of [`reference::verify`](crate::reference::verify) are built on it.
+pub const ACTIVATION_ERROR: f64 = 1.0 / (1u32 << 21) as f64;
+
 /// An elementwise activation. Names, parameters and defaults follow the ONNX GRU operator.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]

@@ -99,8 +99,10 @@ impl Device {
         match chosen {
             Some(adapter) => Self::adapter(adapter.index),
             None => {
-                let list: Vec<_> =
-                    found.iter().map(|a| format!("{}: {} ({})", a.index, a.name, a.backend)).collect();
+                let list: Vec<_> = found
+                    .iter()
+                    .map(|a| format!("{}: {} ({})", a.index, a.name, a.backend))
+                    .collect();
                 Err(Error::new(
                     ErrorKind::NoDevice,
                     format!(
@@ -130,7 +132,8 @@ impl Device {
 /// Whether `wanted` (lower case) is a part of what names the adapter. The words are also tried
 /// with Mesa's Vulkan driver under its usual name, which it does not report.
 fn matches(adapter: &AdapterDescription, wanted: &str) -> bool {
-    let mut names = format!("{} {} {}", adapter.name, adapter.driver, adapter.backend).to_lowercase();
+    let mut names =
+        format!("{} {} {}", adapter.name, adapter.driver, adapter.backend).to_lowercase();
     if adapter.backend == "Vulkan" && names.contains("llvmpipe") {
         names.push_str(" lavapipe");
     }

@@ -73,7 +73,7 @@ impl Gru {
     /// [`ErrorKind::InvalidWeights`](crate::ErrorKind::InvalidWeights) where `weights` were
     /// checked against another.
     pub fn new(config: GruConfig, weights: GruWeights) -> Result<Self> {
-        let weights = GruWeights::new(&config, weights.cells().to_vec())?;
+        weights.validate(&config)?;
         let mut description = Description::new(Format::Memory, Convention::Wgru);
         description.convention_evidence = Evidence::Stated;
         description.reset_evidence = Evidence::Stated;

@@ -211,7 +211,32 @@ impl Session {
         match &mut self.engine {
             Engine::Gpu(gpu) => gpu.run(&inputs, out),
             Engine::Cpu(cpu) => cpu.run(&inputs, out),
-            Engine::Reference => reference::run_rounded(&self.gru, &inputs, out),
+            Engine::Reference => run_reference(&self.gru, &inputs, out),
         }
     }
+}
+
+/// The f64 reference on f32 inputs, its results rounded to f32.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is the contract")]
+fn run_reference(
+    gru: &Gru,
+    inputs: &Inputs<'_, f32>,
+    out: &mut OutputViews<'_, f32>,
+) -> Result<()> {
+    let input = inputs.input.mapv(f64::from);
+    let state = inputs.initial_state.map(|s| s.mapv(f64::from));
+    let inputs = Inputs {
+        input: input.view(),
+        initial_state: state.as_ref().map(|s| s.view()),
+        lengths: inputs.lengths,
+        reset_mask: inputs.reset_mask,
+        batch_first: false,
+    };
+    let (output, layers) = reference::forward_layers(gru.config(), gru.weights(), &inputs)?;
+    out.hidden_states.assign(&output.hidden_states.mapv(|v| v as f32));
+    out.final_state.assign(&output.final_state.mapv(|v| v as f32));
+    for (to, from) in out.layers.iter_mut().zip(layers) {
+        to.assign(&from.mapv(|v| v as f32));
+    }
+    Ok(())
 }

@@ -123,10 +123,6 @@ impl GpuSession {
         &self.plan
     }
 
-    pub(crate) fn context(&self) -> &GpuContext {
-        &self.context
-    }
-
     /// Bytes of device memory that the session holds, its copy of the weights included.
     pub(crate) fn device_bytes(&self) -> u64 {
         self.plan.weight_bytes()

@@ -4,7 +4,9 @@
 mod launch;
 mod layout;
 
-pub(crate) use launch::{CellRecord, LaunchRecord, activation_code};
+#[cfg(test)]
+pub(crate) use launch::activation_code;
+pub(crate) use launch::{CellRecord, LaunchRecord};
 pub(crate) use layout::{MatrixLayout, quads};
 
 use crate::cell::GATES;
@@ -45,6 +47,7 @@ pub(crate) enum Binding {
 }
 
 impl Kernel {
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 4] =
         [Self::InputProjection, Self::StepAfter, Self::StepBeforeGates, Self::StepBeforeCandidate];
 
@@ -132,7 +135,9 @@ impl Variant {
         let step = match (self.kernel.is_step(), self.immediates) {
             (false, _) => "",
             (true, true) => {
-                "var<immediate> step: u32;\nfn step_of_chunk() -> u32 { return step; }\n"
+                // HLSL has no immediates that are not a struct.
+                "struct Step { index: u32 }\nvar<immediate> step: Step;\n\
+                 fn step_of_chunk() -> u32 { return step.index; }\n"
             }
             (true, false) => {
                 "@group(0) @binding(1) var<uniform> step: vec4<u32>;\n\

@@ -39,13 +39,15 @@ impl Geometry {
             if capabilities.software {
                 return 1;
             }
-            let room = 128 / u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
+            let most = capabilities.max_invocations.min(128);
+            let room = most / u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
             let blocks = u32::try_from(available.div_ceil(rows as usize)).unwrap_or(u32::MAX);
             room.min(blocks).max(1)
         };
-        let step_rows = rows(batch, if capabilities.software { 8 } else { 4 });
-        // A chunk's rows are steps x batch: blocks are full but for T = B = 1.
-        let projection_rows = 8;
+        let step_rows = rows(batch, 4);
+        // A chunk's rows are steps x batch: blocks are full but for the shortest runs. Eight rows
+        // of three gates exceed a software adapter's registers.
+        let projection_rows = if capabilities.software { 4 } else { 8 };
         Self {
             precision,
             lanes: u32::try_from(lanes).expect("lanes are at most 32"),

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::{HostSequence, Memory, Placement, Plan, Residency, Window};
-use crate::config::Directions;
+use super::{HostSequence, Placement, Plan, Residency, Window};
 use crate::kernels::{CellRecord, Kernel, LaunchRecord, quads};
 use crate::pack::{bias_vec4s, input_quads};
 
@@ -301,19 +300,5 @@ impl Tile<'_> {
         }
         self.plan.launches.extend(records);
         out
-    }
-}
-
-impl Memory {
-    /// Whether reverse directions come and go in processing order.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.residency == Residency::Whole
-    }
-}
-
-impl Plan {
-    /// Whether a direction of the network reads backwards.
-    pub(crate) fn reads_backwards(&self) -> bool {
-        self.config.directions != Directions::Forward
     }
 }

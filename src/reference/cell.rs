@@ -40,16 +40,18 @@ pub(super) struct Affine {
 pub(super) type ReadRow = fn(&MatrixView, usize, &mut [f64]);
 
 impl Cell {
-    /// The cell of `layer` and `direction`, its values read by `read`.
+    /// The cell of `layer` and `direction`, its matrices and biases read by the two functions.
     pub(super) fn new(
         config: &GruConfig,
         weights: &GruWeights,
         layer: usize,
         direction: usize,
-        read: ReadRow,
+        matrices: ReadRow,
+        biases: ReadRow,
     ) -> Self {
         let cell = weights.cell(layer, direction);
-        let affine = |w: &MatrixView, b: &Option<MatrixView>| Affine::new(w, b.as_ref(), read);
+        let affine =
+            |w: &MatrixView, b: &Option<MatrixView>| Affine::new(w, b.as_ref(), matrices, biases);
         Self {
             inputs: config.layer_input_size(layer),
             units: config.hidden_size,
@@ -94,27 +96,41 @@ impl Cell {
 }
 
 impl Affine {
-    fn new(matrix: &MatrixView, bias: Option<&MatrixView>, read: ReadRow) -> Self {
+    fn new(
+        matrix: &MatrixView,
+        bias: Option<&MatrixView>,
+        read_matrix: ReadRow,
+        read_bias: ReadRow,
+    ) -> Self {
         let (rows, columns) = (matrix.rows(), matrix.cols());
-        let mut row = vec![0.0; columns];
         let mut transposed = vec![0.0; rows * columns];
-        for r in 0..rows {
-            read(matrix, r, &mut row);
-            for (c, value) in row.iter().enumerate() {
-                transposed[c * rows + r] = *value;
+        // Eight rows at a time fill whole cache lines of the transpose.
+        let mut block = vec![0.0; 8 * columns];
+        for first in (0..rows).step_by(8) {
+            let count = (rows - first).min(8);
+            for (i, row) in block.chunks_exact_mut(columns).take(count).enumerate() {
+                read_matrix(matrix, first + i, row);
+            }
+            for column in 0..columns {
+                let slots = &mut transposed[column * rows + first..][..count];
+                for (i, slot) in slots.iter_mut().enumerate() {
+                    *slot = block[i * columns + column];
+                }
             }
         }
         let mut values = vec![0.0; rows];
         if let Some(bias) = bias {
-            read(bias, 0, &mut values);
+            read_bias(bias, 0, &mut values);
         }
         Self { transposed, bias: values }
     }
 
-    /// Every value replaced by `f` of it.
-    pub(super) fn map(&self, f: impl Fn(f64) -> f64) -> Self {
-        let map = |values: &[f64]| values.iter().map(|v| f(*v)).collect();
-        Self { transposed: map(&self.transposed), bias: map(&self.bias) }
+    /// The same map with every weight and every bias replaced by a function of it.
+    pub(super) fn map(&self, weight: impl Fn(f64) -> f64, bias: impl Fn(f64) -> f64) -> Self {
+        Self {
+            transposed: self.transposed.iter().map(|v| weight(*v)).collect(),
+            bias: self.bias.iter().map(|v| bias(*v)).collect(),
+        }
     }
 
     /// `out[row] = W v[row] + b`: `v` `[rows, columns]`, `out` `[rows, H]` (resized).

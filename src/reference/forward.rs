@@ -28,7 +28,8 @@ pub(super) fn run(
         let mut states = Array3::zeros((shape.steps, shape.batch, config.output_size()));
         for direction in 0..directions {
             let reverse = config.directions.is_reverse(direction);
-            let cell = Cell::new(config, weights, layer, direction, MatrixView::read_row_f64);
+            let read = MatrixView::read_row_f64;
+            let cell = Cell::new(config, weights, layer, direction, read, read);
             let plane = layer * directions + direction;
             let mut state = out.final_state.slice_mut(s![plane, .., ..]);
             if let Some(initial) = &inputs.initial_state {

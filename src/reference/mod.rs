@@ -35,12 +35,20 @@
 //!   NaN to NaN and an infinity to its limit.
 
 mod activation;
+mod arithmetic;
+mod bound;
 mod cell;
 mod forward;
+mod report;
 mod rows;
+mod verify;
 
 #[cfg(test)]
 mod tests;
+
+pub use arithmetic::Arithmetic;
+pub use report::{Comparison, Deviation, Location, Verification};
+pub use verify::verify;
 
 use ndarray::Array3;
 

@@ -1,6 +1,7 @@
 //! Networks for tests: seeded random ones, and those of the conventions that goldens use.
 
 use ndarray::Array3;
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
 use crate::cell::{GATES, ResetForm};
 use crate::config::{Directions, GruConfig};
@@ -20,7 +21,6 @@ impl Random {
     }
 
     /// Uniform in `[-bound, bound]`.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "24 bits fit")]
     pub(super) fn uniform(&mut self, bound: f32) -> f32 {
         ((self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * bound
     }
@@ -31,6 +31,15 @@ impl Random {
 
     pub(super) fn array(&mut self, dim: (usize, usize, usize), bound: f32) -> Array3<f32> {
         Array3::from_shape_simple_fn(dim, || self.uniform(bound))
+    }
+}
+
+/// The same cases in every run, none of them remembered in a file.
+pub(super) fn seeded(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(u64::from(cases)),
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
     }
 }
 
@@ -48,7 +57,6 @@ pub(super) struct RawCell {
 impl RawCell {
     /// Uniform weights of the size that PyTorch draws, `1/sqrt(H)`.
     pub(super) fn random(columns: usize, units: usize, random: &mut Random) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "sizes of tests are small")]
         let bound = 1.0 / (units as f32).sqrt();
         let mut draw = |len: usize| std::array::from_fn(|_| random.vec(len, bound));
         Self {
