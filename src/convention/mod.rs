@@ -201,7 +201,9 @@ fn finish(
     let directions = statements.directions(network.directions)?;
     let (reset, evidence) = statements.reset(network.reset, options)?;
     description.reset_evidence = evidence;
-    if description.convention == Convention::Pytorch && reset == ResetForm::Before {
+    if description.convention == Convention::Pytorch
+        && (reset, evidence) == (ResetForm::Before, Evidence::Asked)
+    {
         description.warnings.push(
             "read as reset-before, as asked; torch.nn.GRU itself is always reset-after".to_owned(),
         );

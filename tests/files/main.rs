@@ -8,6 +8,7 @@ mod golden;
 mod hostile;
 mod keras;
 mod mutations;
+mod names;
 mod onnx;
 
 use std::path::PathBuf;

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use wgru::{Description, Directions, Evidence, Gru, GruConfig, ListedGru, OutputOrder, ResetForm};
+use wgru::{
+    Convention, Description, Directions, Evidence, Gru, GruConfig, ListedGru, OutputOrder,
+    ResetForm,
+};
 
 use crate::failure::Failure;
 use crate::options::ModelArgs;
@@ -52,7 +55,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             writeln!(out, "  {one}")?;
         }
         if gru.is_none() {
-            writeln!(out, "choose one with --prefix or --node")?;
+            let option = match listed[0].convention {
+                Convention::Onnx => "--node",
+                _ => "--prefix",
+            };
+            writeln!(out, "choose one with {option}")?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -70,19 +77,24 @@ fn write_selected(out: &mut impl Write, gru: &Gru) -> io::Result<()> {
         ResetForm::Before => "before  n = f(W_in x + b_in + W_hn (r*h) + b_hn)",
         ResetForm::After => "after  n = f(W_in x + b_in + r*(W_hn h + b_hn))",
     };
-    let by_names = "  [by the tensors' names]";
-    let convention = match d.convention_evidence {
-        Evidence::Implied => by_names,
-        other => how(other),
+    let implied = match d.convention {
+        Convention::Onnx => "[the operator's default]",
+        Convention::Keras => "[by the bias's shape]",
+        _ => "[the convention's only form]",
     };
-    line("convention", format!("{}{convention}", d.convention))?;
-    line("reset", format!("{reset}{}", how(d.reset_evidence)))?;
+    let names = "[by the tensors' names]";
+    line("convention", format!("{}  {}", d.convention, how(d.convention_evidence, names)))?;
+    line("reset", format!("{reset}  {}", how(d.reset_evidence, implied)))?;
     line("layers", format!("{}, {}", c.num_layers, c.directions))?;
     line(
         "sizes",
         format!("input {}, hidden {}, output {}", c.input_size, c.hidden_size, c.output_size()),
     )?;
-    line("activations", format!("{}{}", functions(c), how(d.activations_evidence)))?;
+    let implied = match d.convention {
+        Convention::Onnx => "[the operator's default]",
+        _ => "[the convention's]",
+    };
+    line("activations", format!("{}  {}", functions(c), how(d.activations_evidence, implied)))?;
     if d.output_order == OutputOrder::Processing {
         line("outputs", "in the order in which they are computed (go_backwards)".to_owned())?;
     }
@@ -101,13 +113,13 @@ fn write_selected(out: &mut impl Write, gru: &Gru) -> io::Result<()> {
     Ok(())
 }
 
-/// How sure a fact is.
-fn how(evidence: Evidence) -> &'static str {
+/// How sure a fact is; `implied` says by what, where the file does not state it.
+fn how(evidence: Evidence, implied: &'static str) -> &'static str {
     match evidence {
-        Evidence::Stated => "  [the file states it]",
-        Evidence::Asked => "  [as asked]",
-        Evidence::Implied => "  [by the convention]",
-        Evidence::Assumed => "  [assumed: nothing in the file says so]",
+        Evidence::Stated => "[the file states it]",
+        Evidence::Asked => "[as asked]",
+        Evidence::Implied => implied,
+        Evidence::Assumed => "[assumed: nothing in the file says so]",
     }
 }
 
