@@ -35,9 +35,9 @@ struct Launch {
     mask: u32,           // first word of the reset bits, in `rows`; 0: none
     mask_words: u32,     // words of a step's reset bits
     natural: u32,        // 1: outputs and sources are indexed by time, 0: by step of the chunk
+    units: u32,          // H
     unused_0: u32,
     unused_1: u32,
-    unused_2: u32,
     cells: array<Cell, CELLS>,
 }
 
@@ -60,4 +60,11 @@ fn candidate_activation(cell: Cell, x: vec4<f32>) -> vec4<f32> {
 
 fn next_state(z: vec4<f32>, n: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
     return fma(vec4<f32>(1.0) - z, n, z * h);
+}
+
+// Zero in the units that pad the last quad: an infinite input times their zero weights is NaN, which
+// must not reach the next product.
+fn without_padding(quad: u32, y: vec4<f32>) -> vec4<f32> {
+    let unit = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(y, vec4<f32>(0.0), unit >= vec4<u32>(launch.units));
 }

@@ -34,6 +34,7 @@ pub(crate) struct LaunchRecord {
     pub(crate) mask: u32,
     pub(crate) mask_words: u32,
     pub(crate) natural: u32,
+    pub(crate) units: u32,
     pub(crate) cells: Vec<CellRecord>,
 }
 
@@ -62,7 +63,7 @@ impl LaunchRecord {
             self.mask,
             self.mask_words,
             self.natural,
-            0,
+            self.units,
             0,
             0,
         ];

@@ -311,6 +311,7 @@ impl Tile<'_> {
                 mask: word(self.rows.len() as u64),
                 mask_words: word(self.rows.len().div_ceil(32) as u64),
                 natural: u32::from(whole),
+                units: word(c.hidden_size as u64),
                 cells,
             };
             out.push(LaunchSlice {
