@@ -40,7 +40,7 @@ pub(crate) struct GpuSession {
     pub(super) uploads: UploadRing,
     pub(super) downloads: DownloadRing,
     pub(super) pipelines: HashMap<Kernel, Arc<Pipeline>>,
-    bind_groups: HashMap<BindKey, wgpu::BindGroup>,
+    pub(super) bind_groups: HashMap<BindKey, wgpu::BindGroup>,
     /// A run was dropped or failed half-way: staging is remade before the next.
     pub(super) interrupted: bool,
 }
@@ -62,6 +62,16 @@ impl GpuSession {
         options: &PlanOptions,
     ) -> Result<Self> {
         let plan = Plan::new(gru.config(), shape, context.capabilities(), options)?;
+        Self::from_plan(context, gru, options, plan)
+    }
+
+    /// A session for runs within `plan`, which was made for the network with `options`.
+    pub(crate) fn from_plan(
+        context: &GpuContext,
+        gru: &Gru,
+        options: &PlanOptions,
+        plan: Plan,
+    ) -> Result<Self> {
         let inner = &context.inner;
         let make = |label: &str, size: u64, usage: wgpu::BufferUsages| {
             buffer(&inner.device, &inner.counters, label, size, usage, false)
