@@ -16,6 +16,7 @@ pub(crate) struct CellRecord {
     pub(crate) output: u32,
     pub(crate) reversed: u32,
     pub(crate) functions: CellFunctions,
+    pub(crate) units: u32,
 }
 
 /// `Launch`: what all cells of a launch share, and the cells.
@@ -80,7 +81,7 @@ impl LaunchRecord {
                 ca.to_bits(),
                 cb.to_bits(),
                 cell.functions.clip.unwrap_or(0.0).to_bits(),
-                0,
+                cell.units,
             ]);
         }
         words

@@ -268,6 +268,7 @@ impl Tile<'_> {
                         output: word(self.output_offset(direction, steps)),
                         reversed: u32::from(c.directions.is_reverse(direction)),
                         functions: c.functions[direction],
+                        units: word(c.hidden_size as u64),
                     }
                 })
                 .collect();
