@@ -158,6 +158,31 @@ pub struct Output<A = f32> {
     pub final_state: Array3<A>,
 }
 
+impl<A> Output<A> {
+    /// Puts the states of a network that reads backwards into the order in which they were
+    /// computed, each row by itself: index 0 becomes that of the row's last step. Rows past their
+    /// length stay 0. Keras gives a layer made with `go_backwards=True` so; see
+    /// [`OutputOrder`](crate::OutputOrder).
+    ///
+    /// `lengths` and `batch_first` are those of the run. Lengths beyond T count as T.
+    pub fn reverse_time(&mut self, lengths: Option<&[usize]>, batch_first: bool) {
+        let mut states = self.hidden_states.view_mut();
+        if !batch_first {
+            states.swap_axes(0, 1);
+        }
+        for (row, mut states) in states.outer_iter_mut().enumerate() {
+            let length = lengths.and_then(|l| l.get(row)).map_or(usize::MAX, |n| *n);
+            let (steps, width) = states.dim();
+            let length = length.min(steps);
+            for step in 0..length / 2 {
+                for column in 0..width {
+                    states.swap([step, column], [length - 1 - step, column]);
+                }
+            }
+        }
+    }
+}
+
 impl<A: Clone + num_zero::Zero> Output<A> {
     /// Zeroed outputs of the right shapes for a run of `shape`.
     pub(crate) fn zeros(config: &GruConfig, shape: SequenceShape, batch_first: bool) -> Self {

@@ -1,7 +1,9 @@
 //! How a command ends: one line on standard error and an exit code.
 
 use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 /// The request or a file is wrong.
 const WRONG_REQUEST: u8 = 2;
@@ -15,8 +17,12 @@ pub(crate) enum Failure {
     Library(wgru::Error),
     /// The command line is wrong, or asked for help.
     CommandLine(clap::Error),
+    /// The request makes no sense.
+    Request(String),
     /// Standard output cannot be written to.
     Stdout(io::Error),
+    /// A defect of this program.
+    Internal(String),
 }
 
 impl From<wgru::Error> for Failure {
@@ -53,6 +59,10 @@ impl Failure {
                 };
             }
             Self::CommandLine(error) => (command_line_message(&error), WRONG_REQUEST),
+            Self::Request(message) => (one_line(&message), WRONG_REQUEST),
+            Self::Internal(message) => {
+                (format!("internal: {}; please report it", one_line(&message)), DEVICE_FAILED)
+            }
             // A reader that has seen enough, such as `head`.
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
@@ -67,6 +77,25 @@ impl Failure {
     }
 }
 
+/// Runs `command`; a panic in it, on any thread it waits for, is a failure like any other.
+pub(crate) fn without_panics(
+    command: impl FnOnce() -> Result<ExitCode, Failure>,
+) -> Result<ExitCode, Failure> {
+    static FIRST: Mutex<Option<String>> = Mutex::new(None);
+    panic::set_hook(Box::new(|info| {
+        let mut first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| info.to_string());
+    }));
+    panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|_| {
+        let first = FIRST.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(Failure::Internal(first.unwrap_or_else(|| "a panic".to_owned())))
+    })
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// What clap prints, on one line and without the usage.
 fn command_line_message(error: &clap::Error) -> String {
     use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
@@ -76,7 +105,6 @@ fn command_line_message(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.split("\nUsage:").next().unwrap_or_default();
     let text = text.split("\nFor more information").next().unwrap_or_default();
-    let lines: Vec<&str> = text.split_whitespace().collect();
-    let line = lines.join(" ");
+    let line = one_line(text);
     line.strip_prefix("error: ").unwrap_or(&line).replace(" tip: ", "; ")
 }

@@ -1,14 +1,20 @@
 //! The `wgru` command.
 
+mod devices;
+mod engine;
+mod environment;
 mod failure;
 mod info;
 mod options;
+mod plan;
+mod progress;
+mod run;
+mod sequences;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use failure::Failure;
 
 /// Runs trained GRU networks on any GPU.
 #[derive(Debug, Parser)]
@@ -20,13 +26,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List the devices that networks can run on
+    Devices(devices::Args),
     /// Show what a model file holds and how it was understood
     Info(info::Args),
+    /// Run a batch of sequences
+    Run(run::Args),
+    /// Run on a device and compare every step with the f64 reference
+    Verify(verify::Args),
+    /// Show what would be dispatched, with which kernels, why, and how much memory it takes
+    Plan(plan::Args),
 }
 
 fn main() -> ExitCode {
-    let outcome = Cli::try_parse().map_err(Failure::from).and_then(|cli| match cli.command {
+    environment::silence_device_selection();
+    let outcome = failure::without_panics(|| match Cli::try_parse()?.command {
+        Command::Devices(args) => devices::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Plan(args) => plan::run(&args),
     });
     match outcome {
         Ok(code) => code,

@@ -1,0 +1,74 @@
+//! Options that choose the device and say how it is used.
+
+use wgru::{Device, PlanOptions, Precision};
+
+use crate::failure::Failure;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EngineArgs {
+    /// auto, cpu, gpu, reference (f64), an index of `wgru devices`, or a part of an adapter's name
+    /// [default: WGRU_DEVICE, else auto]
+    #[arg(long, value_name = "D")]
+    device: Option<String>,
+    /// Weights on the device: f32, or f16 (GPU only; sums and states stay f32)
+    #[arg(long, value_name = "P", default_value = "f32", value_parser = precision)]
+    precision: Precision,
+    /// Device memory for everything but the weights, bytes (GPU only)
+    #[arg(long, value_name = "BYTES")]
+    memory_budget: Option<u64>,
+    /// Longest chunk of time steps (GPU only)
+    #[arg(long, value_name = "STEPS")]
+    max_chunk_steps: Option<usize>,
+    /// Largest tile of batch rows (GPU only)
+    #[arg(long, value_name = "ROWS")]
+    max_tile_rows: Option<usize>,
+}
+
+impl EngineArgs {
+    /// Opens the device.
+    pub(crate) fn open(&self) -> Result<(Device, PlanOptions), Failure> {
+        let request = match &self.device {
+            Some(request) => request.clone(),
+            None => from_environment()?,
+        };
+        let device = Device::find(&request)?;
+        if device.gpu_context().is_none() {
+            let given = [
+                ("--precision f16", self.precision == Precision::F16),
+                ("--memory-budget", self.memory_budget.is_some()),
+                ("--max-chunk-steps", self.max_chunk_steps.is_some()),
+                ("--max-tile-rows", self.max_tile_rows.is_some()),
+            ];
+            if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+                return Err(Failure::Request(format!(
+                    "{option} wants a GPU, device '{request}' is the {device}"
+                )));
+            }
+        }
+        let mut options = PlanOptions::default();
+        options.precision = self.precision;
+        options.memory_budget = self.memory_budget;
+        options.max_chunk_steps = self.max_chunk_steps;
+        options.max_tile_rows = self.max_tile_rows;
+        Ok((device, options))
+    }
+}
+
+/// The device that `WGRU_DEVICE` asks for; `auto` where it is unset or empty.
+fn from_environment() -> Result<String, Failure> {
+    match std::env::var("WGRU_DEVICE") {
+        Ok(request) if !request.is_empty() => Ok(request),
+        Err(std::env::VarError::NotUnicode(request)) => Err(Failure::Request(format!(
+            "WGRU_DEVICE must be UTF-8 text, {} was given",
+            request.display()
+        ))),
+        _ => Ok("auto".to_owned()),
+    }
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    [Precision::F32, Precision::F16]
+        .into_iter()
+        .find(|p| p.to_string() == text)
+        .ok_or_else(|| "f32 or f16 is wanted".to_owned())
+}

@@ -1,0 +1,83 @@
+//! `wgru plan`: what a run would dispatch, with which kernels, why, and in how much memory.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use wgru::{Plan, SequenceShape};
+
+use crate::engine::EngineArgs;
+use crate::failure::Failure;
+use crate::options::ModelArgs;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Time steps
+    #[arg(long, value_name = "T")]
+    steps: usize,
+    /// Rows of the batch
+    #[arg(long, value_name = "B")]
+    batch: usize,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let gru = args.model.open()?;
+    let (device, options) = args.engine.open()?;
+    let shape = SequenceShape::new(args.steps, args.batch);
+    let plan = match device.gpu_context() {
+        Some(gpu) => Some(Plan::new(gru.config(), shape, gpu.capabilities(), &options)?),
+        None => None,
+    };
+    let mut out = io::stdout().lock();
+    if args.json {
+        let mut value = plan.as_ref().map_or_else(no_dispatches, plan_json);
+        value["device"] = json!(device.to_string());
+        value["precision"] = json!(options.precision.to_string());
+        value["steps"] = json!(shape.steps);
+        value["batch"] = json!(shape.batch);
+        writeln!(out, "{value:#}")?;
+    } else {
+        writeln!(out, "device: {device}")?;
+        match plan {
+            Some(plan) => write!(out, "{plan}")?,
+            None if device.is_reference() => writeln!(
+                out,
+                "{shape}: nothing is dispatched; plain f64 loops, layer by layer and step by step"
+            )?,
+            None => writeln!(
+                out,
+                "{shape}: nothing is dispatched; the processor runs layer by layer in f32 (--device \
+                 gpu plans for a GPU)"
+            )?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plan_json(plan: &Plan) -> Value {
+    let by_name = |pairs: Vec<(&'static str, u64)>| -> Value {
+        pairs.into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect()
+    };
+    json!({
+        "dispatches": plan.dispatches(),
+        "dispatches_by_kernel": by_name(plan.dispatches_by_kernel()),
+        "flops": plan.flops(),
+        "tile_rows": plan.tile_rows(),
+        "chunk_steps": plan.chunk_steps(),
+        "device_bytes": plan.device_bytes(),
+        "weight_bytes": plan.weight_bytes(),
+        "buffers": by_name(plan.buffers()),
+        "reasons": plan.reasons(),
+    })
+}
+
+fn no_dispatches() -> Value {
+    json!({ "dispatches": 0, "device_bytes": 0 })
+}

@@ -1,0 +1,107 @@
+//! `wgru verify`: a device's own steps against the f64 reference.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use wgru::reference::{Location, Verification};
+
+use crate::engine::EngineArgs;
+use crate::failure::Failure;
+use crate::options::ModelArgs;
+use crate::progress;
+use crate::sequences::SequenceArgs;
+
+/// A value of the device was outside its bound.
+const MISMATCH: u8 = 1;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The sequences [T, B, I], or one sequence [T, I]: an npy file [default: random ones]
+    #[arg(long, value_name = "NPY", conflicts_with_all = ["steps", "batch", "seed"])]
+    input: Option<PathBuf>,
+    /// Time steps of random sequences
+    #[arg(long, value_name = "T", default_value_t = 24)]
+    steps: usize,
+    /// Rows of random sequences
+    #[arg(long, value_name = "B", default_value_t = 5)]
+    batch: usize,
+    /// Seed of random sequences, uniform in [-2, 2)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    sequences: SequenceArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let gru = args.model.open()?;
+    let (device, options) = args.engine.open()?;
+    let sequences = match &args.input {
+        Some(path) => args.sequences.read::<f32>(path, gru.config())?,
+        None => args.sequences.random([args.steps, args.batch], args.seed, gru.config())?,
+    };
+    let inputs = sequences.inputs();
+    let shape = inputs.shape();
+    let verification = progress::while_shown(format!("verifying {shape} on {device}"), || {
+        gru.session_with(&device, shape, &options)?.verify(&inputs)
+    })?;
+    if verification.is_empty() {
+        return Err(Failure::Request(format!(
+            "nothing to compare: the sequences have {shape}, and {} values are undecided",
+            verification.undecided
+        )));
+    }
+    let mut out = io::stdout().lock();
+    if args.json {
+        let mut value = verification_json(&verification);
+        value["device"] = json!(device.to_string());
+        value["precision"] = json!(options.precision.to_string());
+        value["steps"] = json!(shape.steps);
+        value["batch"] = json!(shape.batch);
+        writeln!(out, "{value:#}")?;
+    } else {
+        write!(out, "device: {device}, {} weights\ninput: {shape}", options.precision)?;
+        match &args.input {
+            Some(path) => writeln!(out, ", {}", path.display())?,
+            None => writeln!(out, ", random, seed {}", args.seed)?,
+        }
+        for warning in &gru.description().warnings {
+            writeln!(out, "warning: {warning}")?;
+        }
+        writeln!(out, "{verification}")?;
+        writeln!(out, "{}", if verification.passed() { "PASS" } else { "FAIL" })?;
+    }
+    Ok(if verification.passed() { ExitCode::SUCCESS } else { ExitCode::from(MISMATCH) })
+}
+
+fn verification_json(v: &Verification) -> Value {
+    json!({
+        "passed": v.passed(),
+        "compared": v.compared,
+        "undecided": v.undecided,
+        "mismatches": v.mismatches,
+        "worst_ratio": v.worst_ratio(),
+        "worst": v.worst.map(|c| json!({
+            "at": location_json(&c.location), "got": c.got, "want": c.want, "bound": c.bound,
+        })),
+        "end_to_end": v.end_to_end.map(|d| json!({
+            "at": location_json(&d.location), "got": d.got, "want": d.want,
+            "difference": d.difference,
+        })),
+    })
+}
+
+fn location_json(at: &Location) -> Value {
+    json!({
+        "layer": at.layer, "direction": at.direction, "step": at.step, "row": at.row,
+        "unit": at.unit,
+    })
+}
