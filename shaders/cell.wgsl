@@ -18,7 +18,7 @@ struct Cell {
     candidate_alpha: f32,
     candidate_beta: f32,
     clip: f32,        // 0: no clip
-    unused: u32,
+    units: u32,       // H; the last quad may hold padding
 }
 
 struct Launch {
@@ -35,9 +35,9 @@ struct Launch {
     mask: u32,           // first word of the reset bits, in `rows`; 0: none
     mask_words: u32,     // words of a step's reset bits
     natural: u32,        // 1: outputs and sources are indexed by time, 0: by step of the chunk
-    units: u32,          // H
     unused_0: u32,
     unused_1: u32,
+    unused_2: u32,
     cells: array<Cell, CELLS>,
 }
 
@@ -58,13 +58,13 @@ fn candidate_activation(cell: Cell, x: vec4<f32>) -> vec4<f32> {
     return activate(cell.candidate_code, cell.candidate_alpha, cell.candidate_beta, clipped(cell, x));
 }
 
-fn next_state(z: vec4<f32>, n: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
-    return fma(vec4<f32>(1.0) - z, n, z * h);
+// Padding units have zero weights, but a non-finite operand times zero is NaN, and activations need not
+// be 0 at 0: states are kept 0 there, so that the next product adds nothing.
+fn unpadded(cell: Cell, quad: u32, v: vec4<f32>) -> vec4<f32> {
+    let unit = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(0.0), v, unit < vec4<u32>(cell.units));
 }
 
-// Zero in the units that pad the last quad: an infinite input times their zero weights is NaN, which
-// must not reach the next product.
-fn without_padding(quad: u32, y: vec4<f32>) -> vec4<f32> {
-    let unit = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(y, vec4<f32>(0.0), unit >= vec4<u32>(launch.units));
+fn next_state(z: vec4<f32>, n: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
+    return fma(vec4<f32>(1.0) - z, n, z * h);
 }

@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             let hidden = select(sums[2u * ROWS + i], zero, reset) + bias;
             let n = candidate_activation(cell, fma(r, hidden, gates[g + 2u * launch.unit_quads]));
             let live = is_active(row, k);
-            let y = without_padding(quad, next_state(z, n, h));
+            let y = unpadded(cell, quad, next_state(z, n, h));
             arena[after + row * launch.unit_quads + quad] = select(held, y, live);
             let out = cell.output + (time_index(cell, row, k) * launch.batch + row) * launch.output_stride + quad;
             arena[out] = select(zero, y, live);

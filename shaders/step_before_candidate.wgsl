@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             let g = cell.gates + (step_of_chunk() * launch.rows + row) * 3u * launch.unit_quads + quad;
             let n = candidate_activation(cell, gates[g + 2u * launch.unit_quads] + sums[i]);
             let live = is_active(row, k);
-            let y = without_padding(quad, next_state(z, n, h));
+            let y = unpadded(cell, quad, next_state(z, n, h));
             arena[after + at] = select(held, y, live);
             let out = cell.output + (time_index(cell, row, k) * launch.batch + row) * launch.output_stride + quad;
             arena[out] = select(zero, y, live);

@@ -35,7 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             let r = gate_activation(cell, gates[g] + select(sums[i], zero, reset));
             let z = gate_activation(cell, gates[g + launch.unit_quads] + select(sums[ROWS + i], zero, reset));
             // Where h is 0, r*h is 0 whatever r is.
-            arena[cell.scratch + at] = without_padding(quad, select(r * h, zero, reset));
+            arena[cell.scratch + at] = select(unpadded(cell, quad, r * h), zero, reset);
             arena[cell.scratch + launch.state_stride + at] = z;
         }
     }

@@ -16,6 +16,7 @@ pub(crate) struct CellRecord {
     pub(crate) output: u32,
     pub(crate) reversed: u32,
     pub(crate) functions: CellFunctions,
+    pub(crate) units: u32,
 }
 
 /// `Launch`: what all cells of a launch share, and the cells.
@@ -34,7 +35,6 @@ pub(crate) struct LaunchRecord {
     pub(crate) mask: u32,
     pub(crate) mask_words: u32,
     pub(crate) natural: u32,
-    pub(crate) units: u32,
     pub(crate) cells: Vec<CellRecord>,
 }
 
@@ -63,7 +63,7 @@ impl LaunchRecord {
             self.mask,
             self.mask_words,
             self.natural,
-            self.units,
+            0,
             0,
             0,
         ];
@@ -86,7 +86,7 @@ impl LaunchRecord {
                 ca.to_bits(),
                 cb.to_bits(),
                 cell.functions.clip.unwrap_or(0.0).to_bits(),
-                0,
+                cell.units,
             ]);
         }
         words

@@ -301,7 +301,7 @@ fn kernels_of(reset: ResetForm) -> &'static [Kernel] {
 }
 
 impl PlanOptions {
-    fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let zero = [
             ("memory_budget", self.memory_budget == Some(0)),
             ("max_chunk_steps", self.max_chunk_steps == Some(0)),

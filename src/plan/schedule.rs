@@ -293,6 +293,7 @@ impl Tile<'_> {
                         output: word(self.output_offset(direction, steps)),
                         reversed: u32::from(c.directions.is_reverse(direction)),
                         functions: c.functions[direction],
+                        units: word(c.hidden_size as u64),
                     }
                 })
                 .collect();
@@ -311,7 +312,6 @@ impl Tile<'_> {
                 mask: word(self.rows.len() as u64),
                 mask_words: word(self.rows.len().div_ceil(32) as u64),
                 natural: u32::from(whole),
-                units: word(c.hidden_size as u64),
                 cells,
             };
             out.push(LaunchSlice {
