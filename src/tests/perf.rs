@@ -32,7 +32,7 @@ fn perf() {
                 let mut s =
                     GpuSession::new(&context, &gru, inputs.shape(), &PlanOptions::default())
                         .unwrap();
-                let mut out = Output::zeros(gru.config(), inputs.shape(), false);
+                let mut out = Output::zeros(gru.config(), inputs.shape(), false).unwrap();
                 let mut times = vec![];
                 for _ in 0..15 {
                     let t0 = std::time::Instant::now();

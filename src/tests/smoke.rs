@@ -73,7 +73,7 @@ fn gpu_smoke() {
                 let shape = inputs.shape();
                 let mut s = GpuSession::new(&context, &gru, shape, &o).unwrap();
                 for _ in 0..2 {
-                    let mut out = Output::zeros(gru.config(), shape, false);
+                    let mut out = Output::zeros(gru.config(), shape, false).unwrap();
                     s.run(&inputs, &mut out.views(false)).unwrap();
                     let e = |a: &Array3<f32>, w: &Array3<f64>| {
                         a.iter()
