@@ -1,8 +1,9 @@
 // Activation functions, elementwise on four lanes. No bindings.
 //
-// tanh is x P(x^2) / Q(x^2), a minimax fit in relative error on |x| <= 9.02 (7e-9 before rounding), and
-// exactly +-1 beyond, where f32 tanh rounds to 1. Absolute error <= 2^-21 including a division of 2.5 ulp.
-// sigmoid is (1 + tanh(x/2)) / 2: error <= 2^-22, exactly 0 or 1 beyond |x| = 18.04.
+// tanh is x P(x^2) / Q(x^2), a minimax fit in relative error on |x| <= 9.02 (1.4e-8 before rounding), and
+// exactly +-1 beyond, where f32 tanh rounds to 1. sigmoid is (1 + tanh(x/2)) / 2, exactly 0 or 1 beyond
+// |x| = 18.04. Absolute error of both <= 2^-21, with multiply-adds that are not fused and a division
+// that is 2.5 ulp off, as WGSL allows.
 // NaN is restored by its bits: clamp, min and max may drop it, and compilers may fold x != x.
 
 fn is_nan(x: vec4<f32>) -> vec4<bool> {

@@ -86,19 +86,26 @@ pub(super) trait Tiled<S: Simd> {
 }
 
 /// Covers `rows` rows by `panels` with tiles that fill the registers: up to eight rows of one
-/// panel, or several panels where there are few rows.
+/// panel, or several panels where there are few rows. `backward` takes the last panels first.
 #[inline(always)]
-pub(super) fn cover<S: Simd>(simd: S, rows: usize, panels: Range<usize>, op: &mut impl Tiled<S>) {
+pub(super) fn cover<S: Simd>(
+    simd: S,
+    rows: usize,
+    panels: Range<usize>,
+    backward: bool,
+    op: &mut impl Tiled<S>,
+) {
     let wide = S::REGISTER_COUNT >= 32;
     match rows {
         0 => {}
-        1 => few::<S, 1, 4>(simd, panels, op),
-        2 => few::<S, 2, 2>(simd, panels, op),
-        3 if wide => few::<S, 3, 2>(simd, panels, op),
+        1 => few::<S, 1, 4>(simd, panels, backward, op),
+        2 => few::<S, 2, 2>(simd, panels, backward, op),
+        3 if wide => few::<S, 3, 2>(simd, panels, backward, op),
         _ => {
             let tiles = rows.div_ceil(if wide { 8 } else { 4 });
             let (size, larger) = (rows / tiles, rows % tiles);
-            for panel in panels {
+            for index in 0..panels.len() {
+                let panel = if backward { panels.end - 1 - index } else { panels.start + index };
                 let mut row = 0;
                 for tile in 0..tiles {
                     let count = size + usize::from(tile < larger);
@@ -119,19 +126,22 @@ pub(super) fn cover<S: Simd>(simd: S, rows: usize, panels: Range<usize>, op: &mu
     }
 }
 
+/// Groups of `P` panels, then those left over one by one; or the other way round.
 #[inline(always)]
 fn few<S: Simd, const R: usize, const P: usize>(
     simd: S,
     panels: Range<usize>,
+    backward: bool,
     op: &mut impl Tiled<S>,
 ) {
-    let mut panel = panels.start;
-    while panel + P <= panels.end {
-        op.tile::<R, P>(simd, 0, panel);
-        panel += P;
-    }
-    while panel < panels.end {
-        op.tile::<R, 1>(simd, 0, panel);
-        panel += 1;
+    let groups = panels.len() / P;
+    let rest = panels.len() % P;
+    for index in 0..groups + rest {
+        let index = if backward { groups + rest - 1 - index } else { index };
+        if index < groups {
+            op.tile::<R, P>(simd, 0, panels.start + index * P);
+        } else {
+            op.tile::<R, 1>(simd, 0, panels.end - rest + index - groups);
+        }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Part<'a> {
     /// `[T, rows]`.
     pub(super) mask: Option<ArrayView2<'a, bool>>,
     pub(super) panels: Range<usize>,
+    /// Steps that are done already; above 0 the scratch memory holds the states after them.
+    pub(super) from: usize,
     pub(super) member: Option<Member<'a>>,
     /// `[T, rows, units]`.
     pub(super) out: ArrayViewMut3<'a, f32>,
@@ -110,13 +112,15 @@ impl Part<'_> {
             scratch.scaled.grow(rows * stride);
             scratch.update.grow(rows * stride);
         }
-        self.load_initial(model, &block, &mut scratch.state);
+        if self.from == 0 {
+            self.load_initial(model, &block, &mut scratch.state);
+        }
 
         let row_floats = self.panels.len() * GATES * model.lanes;
         let chunk = PROJECTED_BYTES / size_of::<f32>() / (rows * row_floats);
         let chunk = chunk.clamp(1, steps.max(1));
         let longest = if rows == 0 { 0 } else { block.length(0) };
-        let mut step = 0;
+        let mut step = self.from;
         while step < longest {
             let chunk = step..longest.min(step + chunk);
             self.project(model, cell, &block, chunk.clone(), scratch);
@@ -124,7 +128,9 @@ impl Part<'_> {
             for step in chunk.clone() {
                 let active = block.active(step);
                 let projected = first * row_floats..(first + active) * row_floats;
-                self.step(model, cell, &block, step, active, projected, scratch);
+                if !self.step(model, cell, &block, step, active, projected, scratch) {
+                    return;
+                }
                 first += active;
             }
             step = chunk.end;
@@ -181,6 +187,7 @@ impl Part<'_> {
         });
     }
 
+    /// One step of all active rows. Whether the run goes on.
     #[expect(clippy::too_many_arguments, reason = "the innermost call of the time loop")]
     fn step(
         &mut self,
@@ -191,9 +198,12 @@ impl Part<'_> {
         active: usize,
         projected: Range<usize>,
         scratch: &mut Scratch,
-    ) {
+    ) -> bool {
         let stride = model.panels * model.lanes;
         let features = model.config.hidden_size;
+        // Every other step takes the panels backwards: it begins with the weights that are still
+        // in the cache.
+        let backward = step % 2 == 1;
         let Scratch { projected: all, state, next, scaled, update, .. } = scratch;
         let projected = &all[projected];
         if let Some(mask) = &self.mask {
@@ -210,6 +220,7 @@ impl Part<'_> {
                 bias,
                 projected,
                 panels: self.panels.clone(),
+                backward,
                 functions: cell.functions,
                 next,
             }),
@@ -219,6 +230,7 @@ impl Part<'_> {
                     weights: Panels { data: gates, features },
                     projected,
                     panels: self.panels.clone(),
+                    backward,
                     functions: cell.functions,
                     scaled,
                     update,
@@ -231,6 +243,7 @@ impl Part<'_> {
                     weights: Panels { data: candidate, features },
                     projected,
                     pairs: self.panels.start / 2..self.panels.end / 2,
+                    backward,
                     functions: cell.functions,
                     state,
                     update,
@@ -238,11 +251,13 @@ impl Part<'_> {
                 });
             }
         }
-        if let Some(member) = &mut self.member {
-            member.exchange(next, active, stride);
-        }
+        let goes_on = match &mut self.member {
+            Some(member) => member.end_step(step, next, active, stride),
+            None => true,
+        };
         self.store(model, cell, block, step, active, next);
         std::mem::swap(&mut scratch.state, &mut scratch.next);
+        goes_on
     }
 
     /// Writes the part's units of the new states to `out`, and to `last` after a row's last step.

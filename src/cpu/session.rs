@@ -17,6 +17,9 @@ use super::part::{Part, Scratch, block_rows};
 use super::split::Split;
 use super::team::{Member, Team};
 
+/// How many layers run without teams after a team was too slow: doubled each time.
+const ALONE: Range<u32> = 16..1024;
+
 /// Runs a [`CpuModel`]; owns the threads and all working memory.
 ///
 /// A run's results do not depend on the number of threads. Threads sleep between runs.
@@ -28,11 +31,18 @@ pub(crate) struct CpuSession {
     pool: Option<ThreadPool>,
     scratch: Vec<Scratch>,
     teams: Vec<Team>,
+    /// Layers to run before the next team is tried, after one was slower than a thread alone.
+    alone: u32,
+    /// What `alone` is set to next time.
+    next_alone: u32,
     /// States of the layer below and of the layer that runs, `[T, B, D*H]`.
     between: [Vec<f32>; 2],
     /// A split other than the planned one.
     #[cfg(test)]
     pub(super) forced: Option<Split>,
+    /// Every team stops after its first step.
+    #[cfg(test)]
+    pub(super) stop_teams: bool,
 }
 
 /// One layer of a run.
@@ -59,9 +69,13 @@ impl CpuSession {
             pool: None,
             scratch: Vec::new(),
             teams: Vec::new(),
+            alone: 0,
+            next_alone: ALONE.start,
             between: Default::default(),
             #[cfg(test)]
             forced: None,
+            #[cfg(test)]
+            stop_teams: false,
         }
     }
 
@@ -125,11 +139,13 @@ impl CpuSession {
             return split;
         }
         let features = model.config.layer_input_size(layer.index);
-        Split::choose(model, features, layer.inputs.shape(), self.threads)
+        let teams = self.alone == 0;
+        Split::choose(model, features, layer.inputs.shape(), self.threads, teams)
     }
 
     fn run_layer(&mut self, model: &CpuModel, mut layer: Layer<'_, '_>) -> Result<()> {
         let split = self.split(model, &layer);
+        self.alone = self.alone.saturating_sub(1);
         let threads = split.threads();
         self.scratch.resize_with(self.scratch.len().max(threads), Scratch::default);
         if threads == 1 {
@@ -140,27 +156,25 @@ impl CpuSession {
         }
         let mut teams = std::mem::take(&mut self.teams);
         prepare_teams(&mut teams, model, split, layer.inputs.shape().batch);
+        #[cfg(test)]
+        if self.stop_teams {
+            teams.iter().for_each(Team::stop);
+        }
         let pool = self.pool(threads - 1)?;
-        let parts = layer.reborrow().cut(model, split, &teams);
-        let work: Vec<_> =
-            parts.into_iter().zip(&mut self.scratch).map(|task| Mutex::new(Some(task))).collect();
-        let run = |index: usize| {
-            let task = work[index].lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some((parts, scratch)) = task {
-                for mut part in parts {
-                    part.run(model, scratch);
-                }
-            }
-        };
-        let run = &run;
-        // As many workers as tasks: all run at the same time, as teams need.
-        pool.in_place_scope(|scope| {
-            for index in 1..threads {
-                scope.spawn(move |_| run(index));
-            }
-            run(0);
-        });
-        drop(work);
+        let parts = layer.reborrow().cut(model, split, &teams, &[]);
+        run_parts(&pool, model, parts, self.scratch.iter_mut());
+        let stopped: Vec<usize> =
+            teams.iter_mut().map(|team| team.stopped().unwrap_or(usize::MAX)).collect();
+        if stopped.iter().any(|steps| *steps < usize::MAX) {
+            let alone = Split { units: 1, ..split };
+            let parts = layer.cut(model, alone, &[], &stopped);
+            // The first member of each team has the states.
+            run_parts(&pool, model, parts, self.scratch.iter_mut().step_by(split.units));
+            self.alone = self.next_alone;
+            self.next_alone = (2 * self.next_alone).min(ALONE.end);
+        } else if !teams.is_empty() {
+            self.next_alone = ALONE.start;
+        }
         self.pool = Some(pool);
         self.teams = teams;
         Ok(())
@@ -211,6 +225,7 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
             lengths: self.inputs.lengths,
             mask: self.inputs.reset_mask.map(|m| m.reborrow()),
             panels: 0..model.panels,
+            from: 0,
             member: None,
             out: self.out.slice_mut(s![.., .., direction * hidden..(direction + 1) * hidden]),
             last: self.last.index_axis_mut(Axis(0), direction),
@@ -218,7 +233,16 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
     }
 
     /// What each thread computes, one part after the other.
-    fn cut(self, model: &CpuModel, split: Split, teams: &'a [Team]) -> Vec<Vec<Part<'a>>> {
+    ///
+    /// `from` is, for each group of rows and direction, the number of steps that are done
+    /// already; empty is none.
+    fn cut(
+        self,
+        model: &CpuModel,
+        split: Split,
+        teams: &'a [Team],
+        from: &[usize],
+    ) -> Vec<Vec<Part<'a>>> {
         let (directions, hidden) = (model.config.num_directions(), model.config.hidden_size);
         let bounds = row_bounds(self.inputs, split.rows);
         let panels = panel_ranges(model, split.units);
@@ -243,7 +267,7 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
                     group_out = rest;
                     let (part_last, rest) = group_last.split_at(Axis(1), units);
                     group_last = rest;
-                    let team = teams.get(group * directions + direction);
+                    let index = group * directions + direction;
                     let thread = (group * split.directions + direction % split.directions)
                         * split.units
                         + unit;
@@ -258,7 +282,8 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
                             .reset_mask
                             .map(|m| m.slice_move(s![.., rows.clone()]).reborrow()),
                         panels: panels.clone(),
-                        member: team.map(|team| Member::new(team, unit)),
+                        from: from.get(index).copied().unwrap_or(0),
+                        member: teams.get(index).map(|team| Member::new(team, unit)),
                         out: part_out,
                         last: part_last,
                     });
@@ -267,6 +292,32 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
         }
         work
     }
+}
+
+/// Runs `parts[i]` on thread i, thread 0 being the caller.
+fn run_parts<'s>(
+    pool: &ThreadPool,
+    model: &CpuModel,
+    parts: Vec<Vec<Part<'_>>>,
+    scratch: impl Iterator<Item = &'s mut Scratch>,
+) {
+    let work: Vec<_> = parts.into_iter().zip(scratch).map(|task| Mutex::new(Some(task))).collect();
+    let run = |index: usize| {
+        let task = work[index].lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((parts, scratch)) = task {
+            for mut part in parts {
+                part.run(model, scratch);
+            }
+        }
+    };
+    let run = &run;
+    // The pool has a worker for every part: all run at the same time, as teams need.
+    pool.in_place_scope(|scope| {
+        for index in 1..work.len() {
+            scope.spawn(move |_| run(index));
+        }
+        run(0);
+    });
 }
 
 fn view<'a>(dim: (usize, usize, usize), data: &'a [f32]) -> ArrayView3<'a, f32> {
@@ -329,5 +380,8 @@ fn prepare_teams(teams: &mut Vec<Team>, model: &CpuModel, split: Split, batch: u
         teams.resize_with(wanted, || Team::new(units.clone()));
     }
     let rows = block_rows(model, model.panels).min(batch);
-    teams.iter_mut().for_each(|team| team.reserve(rows));
+    for team in teams {
+        team.reserve(rows);
+        team.begin();
+    }
 }

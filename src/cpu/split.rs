@@ -1,14 +1,18 @@
 //! How a layer's work is spread over threads.
 
 use super::pack::CpuModel;
+use super::part::block_rows;
 use crate::cell::{GATES, ResetForm};
 use crate::shape::SequenceShape;
 
-/// Multiply-adds that one core does in a microsecond. Only the order of magnitude matters: it
-/// decides when another thread pays.
-const PER_MICROSECOND: f64 = 40_000.0;
-/// Bytes of weights that one core reads in a microsecond.
-const BYTES_PER_MICROSECOND: f64 = 60_000.0;
+/// Multiply-adds of one SIMD lane in a microsecond. Here and below only the order of magnitude
+/// matters: it decides when another thread pays.
+const PER_LANE: f64 = 6_000.0;
+/// Bytes of weights that one core reads in a microsecond from its own cache, and from beyond.
+const NEAR_BYTES: f64 = 120_000.0;
+const FAR_BYTES: f64 = 25_000.0;
+/// Weights that a core's own cache holds.
+const NEAR_SIZE: f64 = 1_500_000.0;
 /// Microseconds that one exchange between two threads takes.
 const EXCHANGE: f64 = 0.5;
 /// Microseconds to hand a layer to other threads and to wait for the last of them.
@@ -33,12 +37,13 @@ impl Split {
     }
 
     /// The split of the least expected time for layers of `features` inputs. Results do not
-    /// depend on it.
+    /// depend on it. Threads share units only where `teams` is set.
     pub(super) fn choose(
         model: &CpuModel,
         features: usize,
         shape: SequenceShape,
         threads: usize,
+        teams: bool,
     ) -> Self {
         let mut best = (Self::SINGLE.cost(model, features, shape), Self::SINGLE);
         let granules = match model.config.reset {
@@ -47,7 +52,13 @@ impl Split {
         };
         for directions in 1..=model.config.num_directions() {
             for rows in 1..=(threads / directions).min(shape.batch.max(1)) {
-                for units in 1..=(threads / directions / rows).min(granules) {
+                // A team runs one block of rows of one direction.
+                let block = block_rows(model, model.panels);
+                let team = teams
+                    && directions == model.config.num_directions()
+                    && shape.batch.div_ceil(rows) <= block;
+                let most = if team { (threads / directions / rows).min(granules) } else { 1 };
+                for units in 1..=most {
                     let split = Self { rows, directions, units };
                     let cost = split.cost(model, features, shape);
                     if cost < best.0 {
@@ -70,9 +81,11 @@ impl Split {
         let rows = shape.batch.div_ceil(self.rows) as f64;
         let width = (panels * model.lanes * GATES) as f64;
         let hidden = model.config.hidden_size as f64;
+        let per_microsecond = PER_LANE * model.lanes as f64;
         let product = |k: f64, rows: f64| {
-            (rows * k * width / PER_MICROSECOND)
-                .max(k * width * size_of::<f32>() as f64 / BYTES_PER_MICROSECOND)
+            let bytes = k * width * size_of::<f32>() as f64;
+            let rate = if bytes < NEAR_SIZE { NEAR_BYTES } else { FAR_BYTES };
+            (rows * k * width / per_microsecond).max(bytes / rate)
         };
         let exchanges = match (self.units, model.config.reset) {
             (1, _) => 0.0,
@@ -84,7 +97,7 @@ impl Split {
         let steps = shape.steps as f64;
         let rounds = (model.config.num_directions() / self.directions) as f64;
         let step = product(hidden, rows) + exchanges * (EXCHANGE + copied);
-        let projection = rows * steps * features as f64 * width / PER_MICROSECOND;
+        let projection = rows * steps * features as f64 * width / per_microsecond;
         let fork = if self.threads() > 1 { FORK } else { 0.0 };
         fork + rounds * (steps * step + projection)
     }

@@ -32,7 +32,7 @@ impl WithSimd for Project<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        cover(simd, self.input.count, self.panels.clone(), &mut self);
+        cover(simd, self.input.count, self.panels.clone(), false, &mut self);
     }
 }
 
@@ -64,6 +64,8 @@ pub(super) struct StepAfter<'a> {
     /// `[row][panel of the part][r, z, n][L]`.
     pub(super) projected: &'a [f32],
     pub(super) panels: Range<usize>,
+    /// Takes the last panels first.
+    pub(super) backward: bool,
     pub(super) functions: Functions,
     /// `[row][all units]`, of the stride of `state`.
     pub(super) next: &'a mut [f32],
@@ -74,7 +76,7 @@ impl WithSimd for StepAfter<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        cover(simd, self.state.count, self.panels.clone(), &mut self);
+        cover(simd, self.state.count, self.panels.clone(), self.backward, &mut self);
     }
 }
 
@@ -117,6 +119,8 @@ pub(super) struct Gates<'a> {
     /// `[row][panel of the part][r, z, n][L]`.
     pub(super) projected: &'a [f32],
     pub(super) panels: Range<usize>,
+    /// Takes the last panels first.
+    pub(super) backward: bool,
     pub(super) functions: Functions,
     /// `r * h`, `[row][all units]`, of the stride of `state`.
     pub(super) scaled: &'a mut [f32],
@@ -129,7 +133,7 @@ impl WithSimd for Gates<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        cover(simd, self.state.count, self.panels.clone(), &mut self);
+        cover(simd, self.state.count, self.panels.clone(), self.backward, &mut self);
     }
 }
 
@@ -171,6 +175,8 @@ pub(super) struct Candidate<'a> {
     pub(super) projected: &'a [f32],
     /// Pairs of panels.
     pub(super) pairs: Range<usize>,
+    /// Takes the last pairs first.
+    pub(super) backward: bool,
     pub(super) functions: Functions,
     /// `[row][all units]`.
     pub(super) state: &'a [f32],
@@ -185,7 +191,7 @@ impl WithSimd for Candidate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        cover(simd, self.scaled.count, self.pairs.clone(), &mut self);
+        cover(simd, self.scaled.count, self.pairs.clone(), self.backward, &mut self);
     }
 }
 

@@ -135,7 +135,9 @@ impl Variant {
         let step = match (self.kernel.is_step(), self.immediates) {
             (false, _) => "",
             (true, true) => {
-                "var<immediate> step: u32;\nfn step_of_chunk() -> u32 { return step; }\n"
+                // HLSL has no immediates that are not a struct.
+                "struct Step { index: u32 }\nvar<immediate> step: Step;\n\
+                 fn step_of_chunk() -> u32 { return step.index; }\n"
             }
             (true, false) => {
                 "@group(0) @binding(1) var<uniform> step: vec4<u32>;\n\

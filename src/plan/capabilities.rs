@@ -69,8 +69,19 @@ impl Capabilities {
             ("storage buffers of a kernel", u64::from(self.max_storage_buffers), 5),
             ("invocations of a workgroup", u64::from(self.max_invocations), 64),
             ("bytes of a storage binding", self.max_storage_binding, 1 << 20),
+            ("bytes of a buffer", self.max_buffer, 1 << 20),
+            ("workgroups along a dimension", u64::from(self.max_workgroups), 1 << 10),
             ("bytes of a uniform binding", self.max_uniform_binding, 4 << 10),
         ];
+        if !self.uniform_alignment.is_power_of_two() {
+            return Err(Error::new(
+                ErrorKind::UnsupportedDevice,
+                format!(
+                    "the device aligns uniform offsets to {} bytes, a power of two is needed",
+                    self.uniform_alignment
+                ),
+            ));
+        }
         for (name, given, wanted) in needs {
             if given < wanted {
                 return Err(Error::new(

@@ -39,7 +39,8 @@ impl Geometry {
             if capabilities.software {
                 return 1;
             }
-            let room = 128 / u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
+            let most = capabilities.max_invocations.min(128);
+            let room = most / u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
             let blocks = u32::try_from(available.div_ceil(rows as usize)).unwrap_or(u32::MAX);
             room.min(blocks).max(1)
         };

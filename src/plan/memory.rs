@@ -60,35 +60,30 @@ impl Memory {
     ) -> Result<Self> {
         let budget = options.memory_budget.unwrap_or_else(|| capabilities.default_budget());
         let solver = Solver { config, shape, geometry, capabilities, options, capacity, budget };
-        let good_rows = shape.batch.min(GOOD_TILE_ROWS);
-        let attempts = match config.directions {
-            Directions::Bidirectional => vec![
-                (Residency::Whole, GOOD_CHUNK_STEPS, good_rows),
-                (Residency::HostBetweenLayers, GOOD_CHUNK_STEPS, good_rows),
-                (Residency::HostBetweenLayers, 1, 1),
-            ],
-            _ => vec![(Residency::Window, GOOD_CHUNK_STEPS, good_rows), (Residency::Window, 1, 1)],
+        // The last one is taken at any size. A session's own residency holds every shape below the
+        // session's: what `fits` compares grows with rows, with steps of a chunk and with T.
+        let (preferred, last) = match (config.directions, capacity.map(|c| c.residency)) {
+            (Directions::Bidirectional, None | Some(Residency::HostBetweenLayers)) => (
+                &[Residency::Whole, Residency::HostBetweenLayers][..],
+                Residency::HostBetweenLayers,
+            ),
+            (Directions::Bidirectional, Some(own)) => (&[Residency::Whole][..], own),
+            _ => (&[Residency::Window][..], Residency::Window),
         };
-        for (residency, min_steps, min_rows) in attempts {
+        let good = preferred.iter().map(|r| (*r, GOOD_CHUNK_STEPS, GOOD_TILE_ROWS));
+        for (residency, min_steps, min_rows) in good.chain([(last, 1, 1)]) {
             if let Some(memory) = solver.attempt(residency, min_steps, min_rows) {
                 return Ok(memory);
             }
         }
-        let least = solver.sized(
-            if config.directions == Directions::Bidirectional {
-                Residency::HostBetweenLayers
-            } else {
-                Residency::Window
-            },
-            1,
-            1,
-        );
+        let least = solver.sized(last, 1, 1);
         Err(Error::new(
             ErrorKind::ExceedsLimits,
             format!(
-                "one step of one row needs {} bytes of device memory in bindings of up to {} \
-                 bytes, the budget is {budget} and the device binds {} at most; raise the memory \
-                 budget or take a device with larger limits",
+                "one row of {} steps, one step at a time, needs {} bytes of device memory in \
+                 bindings of up to {} bytes; the budget is {budget} and the device binds {} at \
+                 most: raise the memory budget or take a device with larger limits",
+                shape.steps,
                 least.session_bytes(),
                 least.largest_binding(),
                 solver.binding_limit()
@@ -98,13 +93,17 @@ impl Memory {
 
     /// Bytes of all buffers of a session, staging included, weights not.
     pub(crate) fn session_bytes(&self) -> u64 {
-        16 * (self.input + self.gates + self.arena * self.arenas as u64)
-            + 4 * self.row_words
-            + 4 * self.staging
+        let arenas = self.arena.saturating_mul(self.arenas as u64);
+        let vec4s = self.input.saturating_add(self.gates).saturating_add(arenas);
+        vec4s
+            .saturating_mul(16)
+            .saturating_add(self.row_words.saturating_mul(4))
+            .saturating_add(self.staging.saturating_mul(4))
     }
 
     fn largest_binding(&self) -> u64 {
-        (16 * self.input.max(self.gates).max(self.arena)).max(4 * self.row_words)
+        let vec4s = self.input.max(self.gates).max(self.arena);
+        vec4s.saturating_mul(16).max(self.row_words.saturating_mul(4))
     }
 
     /// The arena that layer `layer` writes.
@@ -133,9 +132,10 @@ impl Solver<'_> {
         let min_steps = min_steps.min(self.shape.steps.max(1));
         let most = self.options.max_tile_rows.unwrap_or(usize::MAX).max(1);
         let mut tiles = self.shape.batch.div_ceil(most).max(1);
+        let min_rows = min_rows.min(self.shape.batch.div_ceil(tiles));
         loop {
             let rows = self.shape.batch.div_ceil(tiles).max(1);
-            if rows < min_rows.min(most) {
+            if rows < min_rows {
                 return None;
             }
             if let Some(memory) = self.longest_chunk(residency, min_steps, rows) {
@@ -144,7 +144,8 @@ impl Solver<'_> {
             if rows == 1 {
                 return None;
             }
-            tiles = self.shape.batch.div_ceil(rows - 1).max(tiles + tiles / 8 + 1);
+            let fewer = tiles.saturating_add(tiles / 8 + 1);
+            tiles = self.shape.batch.div_ceil(rows - 1).max(fewer);
         }
     }
 
@@ -175,10 +176,11 @@ impl Solver<'_> {
         let (c, d) = (self.config, self.config.num_directions() as u64);
         let rows = memory.tile_rows as u64;
         let per_row = 6 * d * c.hidden_size as u64;
-        let step = rows.saturating_mul(per_row * c.hidden_size as u64);
-        let widest = (0..c.num_layers).map(|l| c.layer_input_size(l)).max().unwrap_or(1) as u64;
-        let chunk_rows = rows * memory.chunk_steps as u64;
-        let projection = chunk_rows.saturating_mul(per_row * widest);
+        let step = rows.saturating_mul(per_row.saturating_mul(c.hidden_size as u64));
+        let widest =
+            (0..c.num_layers.min(2)).map(|l| c.layer_input_size(l)).max().unwrap_or(1) as u64;
+        let chunk_rows = rows.saturating_mul(memory.chunk_steps as u64);
+        let projection = chunk_rows.saturating_mul(per_row.saturating_mul(widest));
         // One row, one step is the least that a dispatch can hold: it is let through.
         let work_fits = (step <= flops || rows == 1)
             && (projection <= flops || memory.chunk_steps == 1 && step <= flops || chunk_rows == 1);
@@ -199,34 +201,43 @@ impl Solver<'_> {
             && groups_fit
             && inside
             && memory.largest_binding() <= self.binding_limit()
+            && memory.staging <= self.capabilities.max_buffer
             && memory.session_bytes() <= self.budget
-            // Kernels index vec4s with 32 bits.
-            && memory.arena.max(memory.gates).max(memory.input) < u64::from(u32::MAX)
+            // Kernels index vec4s and words with 32 bits.
+            && memory.arena.max(memory.gates).max(memory.input).max(memory.row_words)
+                < u64::from(u32::MAX)
     }
 
+    /// Sizes saturate: those that do exceed every limit.
     fn sized(&self, residency: Residency, rows: usize, steps: usize) -> Memory {
         let c = self.config;
         let (d, units) = (c.num_directions() as u64, quads(c.hidden_size) as u64);
-        let window = (rows as u64).saturating_mul(steps as u64);
-        let whole = (rows as u64).saturating_mul(self.shape.steps.max(1) as u64);
+        let rows_padded =
+            (rows as u64).checked_next_multiple_of(u64::from(self.geometry.step_rows));
+        let product = |factors: &[u64]| factors.iter().fold(1u64, |n, f| n.saturating_mul(*f));
+        let window = product(&[rows as u64, steps as u64]);
+        let whole = product(&[rows as u64, self.shape.steps.max(1) as u64]);
         let widest = |layers: std::ops::Range<usize>| {
             layers.map(|l| input_quads(c, l)).max().unwrap_or(1) as u64
         };
+        let all = widest(0..c.num_layers.min(2));
         let (input, outputs) = match residency {
-            Residency::Whole => {
-                (whole.saturating_mul(widest(0..1)), whole.saturating_mul(d * units))
-            }
-            Residency::Window => (window * widest(0..1), window * d * units),
+            Residency::Whole => (product(&[whole, widest(0..1)]), product(&[whole, d, units])),
+            Residency::Window => (product(&[window, widest(0..1)]), product(&[window, d, units])),
             Residency::HostBetweenLayers => {
-                (d * window * widest(0..c.num_layers), window * d * units)
+                (product(&[d, window, all]), product(&[window, d, units]))
             }
         };
-        let padded = (rows as u64).next_multiple_of(u64::from(self.geometry.step_rows));
+        let state = product(&[rows_padded.unwrap_or(u64::MAX), units]);
+        let planes = c.state_planes() as u64;
         let scratch = if c.reset == ResetForm::Before { 2 * d } else { 0 };
-        let states = (2 * c.state_planes() as u64 + scratch) * padded * units;
-        let mask_words = self.shape.steps as u64 * (rows as u64).div_ceil(32);
-        let row_bytes = 16 * widest(0..c.num_layers).max(d * units);
-        let moved = 16 * input.max(outputs).max(c.state_planes() as u64 * padded * units);
+        let states = product(&[2 * planes + scratch, state]);
+        let mask_words = product(&[self.shape.steps as u64, (rows as u64).div_ceil(32)]);
+        // Bindings are multiples of 16 bytes.
+        let row_words = (rows as u64).saturating_add(mask_words);
+        let row_words = row_words.checked_next_multiple_of(4).unwrap_or(u64::MAX);
+        let row_bytes = product(&[16, all.max(d * units)]);
+        let moved = product(&[16, input.max(outputs).max(product(&[planes, state]))]);
         let staging =
             moved.clamp(64 << 10, 4 << 20).min(self.budget / 16).max(row_bytes).max(4 << 10);
         Memory {
@@ -234,11 +245,11 @@ impl Solver<'_> {
             tile_rows: rows,
             chunk_steps: steps,
             input,
-            gates: d * window * 3 * units,
+            gates: product(&[d, window, 3, units]),
             arena: states.saturating_add(outputs),
             arenas: if residency == Residency::HostBetweenLayers { 1 } else { c.num_layers.min(2) },
-            row_words: rows as u64 + mask_words,
-            staging: staging.next_multiple_of(16),
+            row_words,
+            staging: staging.checked_next_multiple_of(16).unwrap_or(u64::MAX),
         }
     }
 }

@@ -30,13 +30,17 @@ use crate::kernels::{Kernel, LaunchRecord, Variant};
 use crate::precision::Precision;
 use crate::shape::SequenceShape;
 
+/// Bounds of what a plan holds in host memory.
+const MAX_LAYERS: usize = 1 << 16;
+const MAX_LAUNCHES: u64 = 1 << 22;
+
 /// What a caller may ask of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Precision of stored weights. Default: f32.
     pub precision: Precision,
-    /// Device memory of a session, weights not counted, bytes. Default: a quarter of the
-    /// largest buffer that the device allows, 2 GiB at most.
+    /// Device memory of a session, weights and launch records not counted, bytes. Default: a
+    /// quarter of the largest buffer that the device allows, 2 GiB at most.
     pub memory_budget: Option<u64>,
     /// Longest chunk of steps. Default: what fits, 4096 at most. Results do not depend on it.
     pub max_chunk_steps: Option<usize>,
@@ -112,6 +116,15 @@ impl Plan {
         config.validate()?;
         capabilities.validate()?;
         options.validate()?;
+        if config.num_layers > MAX_LAYERS {
+            return Err(Error::new(
+                ErrorKind::ExceedsLimits,
+                format!(
+                    "a plan has {MAX_LAYERS} layers at most, the network {}",
+                    config.num_layers
+                ),
+            ));
+        }
         let kernels = kernels_of(config.reset);
         let weights = WeightPlan::new(config, kernels, &geometry, capabilities)?;
         let memory = Memory::solve(config, shape, &geometry, capabilities, options, capacity)?;
@@ -139,8 +152,34 @@ impl Plan {
             launches: Vec::new(),
             operations: Vec::new(),
         };
+        plan.check_pieces(capabilities)?;
         schedule::schedule(&mut plan);
         Ok(plan)
+    }
+
+    /// Checks, before anything is allocated for them, that the pieces of the run can be held.
+    fn check_pieces(&self, capabilities: &Capabilities) -> Result<()> {
+        let [tiles, chunks] = [
+            (self.shape.batch, self.memory.tile_rows),
+            (self.shape.steps, self.memory.chunk_steps),
+        ]
+        .map(|(all, piece)| all.div_ceil(piece) as u64);
+        let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).sum();
+        let launches = tiles.saturating_mul(chunks).saturating_mul(slices);
+        // Dynamic offsets have 32 bits.
+        let room = capabilities.max_buffer.min(u64::from(u32::MAX)) / self.uniform_stride;
+        let most = room.min(MAX_LAUNCHES);
+        if launches > most {
+            return Err(Error::new(
+                ErrorKind::ExceedsLimits,
+                format!(
+                    "{tiles} tiles of {} rows in {chunks} chunks of {} steps make {launches} \
+                     launches, {most} are possible: raise the memory budget, or cut the run",
+                    self.memory.tile_rows, self.memory.chunk_steps
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// Number of compute dispatches of a run.
@@ -186,13 +225,14 @@ impl Plan {
     /// their full length.
     pub fn flops(&self) -> u64 {
         let c = &self.config;
-        let rows = self.shape.steps as u64 * self.shape.batch as u64;
-        (0..c.num_layers)
+        let rows = (self.shape.steps as u64).saturating_mul(self.shape.batch as u64);
+        let per_row: u64 = (0..c.num_layers)
             .map(|l| {
                 let k = (c.layer_input_size(l) + c.hidden_size) as u64;
-                rows * 6 * c.output_size() as u64 * k
+                6 * c.output_size() as u64 * k
             })
-            .sum()
+            .sum();
+        rows.saturating_mul(per_row)
     }
 
     /// Bytes of the uniform buffers: launch records, and step indices where they are needed.

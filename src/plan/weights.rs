@@ -52,6 +52,9 @@ pub(crate) struct WeightPlan {
     pub(crate) bias_bytes: u64,
 }
 
+/// Beyond any device's memory; bounds what a plan holds in host memory.
+const MAX_BYTES: u64 = 1 << 42;
+
 impl WeightPlan {
     pub(crate) fn new(
         config: &GruConfig,
@@ -59,8 +62,17 @@ impl WeightPlan {
         geometry: &Geometry,
         capabilities: &Capabilities,
     ) -> Result<Self> {
-        let limit = capabilities.max_storage_binding.min(capabilities.max_buffer);
         let vec4 = 4 * geometry.precision.weight_bytes();
+        // Kernels index vec4s with 32 bits; bindings are multiples of 16 bytes.
+        let limit = capabilities.max_storage_binding.min(capabilities.max_buffer);
+        let limit = limit.min(u64::from(u32::MAX) * vec4) & !15;
+        let packed = config.parameter_count().saturating_mul(geometry.precision.weight_bytes());
+        if packed > MAX_BYTES {
+            return Err(Error::new(
+                ErrorKind::ExceedsLimits,
+                format!("the weights take {packed} bytes, a plan holds {MAX_BYTES} at most"),
+            ));
+        }
         let directions = config.num_directions();
         let mut buffers = Vec::<u64>::new();
         let mut placements = Vec::new();
@@ -76,7 +88,8 @@ impl WeightPlan {
                     },
                 };
                 let block_bytes = layout.block_vec4s() as u64 * vec4 * directions as u64;
-                let fitting = usize::try_from(limit / block_bytes).unwrap_or(usize::MAX);
+                let fitting = (limit / block_bytes).min(u64::from(capabilities.max_workgroups));
+                let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
                 if fitting == 0 {
                     return Err(Error::new(
                         ErrorKind::ExceedsLimits,
@@ -107,6 +120,12 @@ impl WeightPlan {
             }
         }
         let bias_bytes = 16 * (config.state_planes() * crate::pack::bias_vec4s(config)) as u64;
+        if bias_bytes > limit {
+            return Err(Error::new(
+                ErrorKind::ExceedsLimits,
+                format!("the biases take {bias_bytes} bytes, the device binds {limit} at most"),
+            ));
+        }
         Ok(Self { placements, buffers, bias_bytes })
     }
 

@@ -1,6 +1,6 @@
 //! The activations in f64, and how errors pass through them.
 
-use super::arithmetic::{Arithmetic, FLUSH, UNIT};
+use super::arithmetic::{Arithmetic, FLUSH, LARGEST, UNIT};
 use crate::activation::Activation;
 use crate::cell::CellFunctions;
 
@@ -80,7 +80,13 @@ pub(super) fn error(function: Activation, x: f64, dx: f64, arithmetic: &Arithmet
     }
     let carried =
         if x.is_finite() { slope(function, x, dx) * dx + jump(function, x, dx) } else { 0.0 };
-    carried + own_error(function, x, y, arithmetic) + FLUSH
+    let error = carried + own_error(function, x, y, arithmetic) + FLUSH;
+    // An affine function's product may overflow where its sum does not.
+    let product = match function {
+        Activation::Affine { alpha, .. } => (f64::from(alpha) * x).abs(),
+        _ => 0.0,
+    };
+    if y.abs().max(product) + error > LARGEST { f64::INFINITY } else { error }
 }
 
 /// Largest slope between `x - dx` and `x + dx`: a Lipschitz constant there.

@@ -12,6 +12,9 @@ pub(super) const UNIT: f64 = f32::EPSILON as f64 / 2.0 + f64::EPSILON / 2.0;
 /// Largest error of flushing a denormal f32 to zero, which GPUs may do to any operand or result.
 pub(super) const FLUSH: f64 = f32::MIN_POSITIVE as f64;
 
+/// The largest f32: beyond it an engine's value is infinite.
+pub(super) const LARGEST: f64 = f32::MAX as f64;
+
 /// Relative error of a sum of `terms` products in any order, fused or not, against the sum of
 /// their magnitudes: `n u / (1 - n u)` (Higham, "Accuracy and Stability of Numerical Algorithms",
 /// section 3.1; a bias is one more term).

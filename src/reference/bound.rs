@@ -14,14 +14,13 @@
 //! the engine must have the same.
 
 use super::activation::{self, clip};
-use super::arithmetic::{Arithmetic, FLUSH, UNIT, gamma};
+use super::arithmetic::{Arithmetic, FLUSH, LARGEST, UNIT, gamma};
 use super::cell::{Affine, Cell, Step};
 use crate::cell::{GATES, Gate, ResetForm};
 
 const R: usize = Gate::Reset as usize;
 const Z: usize = Gate::Update as usize;
 const N: usize = Gate::New as usize;
-const LARGEST: f64 = f32::MAX as f64;
 
 /// The error analysis of one cell.
 #[derive(Debug)]
@@ -67,13 +66,6 @@ impl SumError {
         let operands: Vec<f64> = v.iter().enumerate().map(operand).collect();
         let mut out = Vec::new();
         self.map.apply(&operands, &mut out);
-        for error in &mut out {
-            // A sum of magnitudes beyond the largest f32 may overflow on the way. NaN is an
-            // unbounded operand times a weight of 0.
-            if error.is_nan() || *error > self.gamma * LARGEST {
-                *error = f64::INFINITY;
-            }
-        }
         out
     }
 }
@@ -103,7 +95,8 @@ impl<'a> Bounds<'a> {
         let sum = |g: usize| {
             let input = self.input[g].apply(&self.arithmetic, x, exact);
             let state = self.recurrent[g].apply(&self.arithmetic, h, exact);
-            input.into_iter().zip(state).map(|(a, b)| a + b).collect::<Vec<_>>()
+            let gamma = self.input[g].gamma;
+            input.into_iter().zip(state).map(|(a, b)| limit(a + b, gamma)).collect::<Vec<_>>()
         };
         let activated = |function, a: f64, da: f64| {
             activation::error(function, clip(functions, a), settle(a, da), &self.arithmetic)
@@ -122,15 +115,17 @@ impl<'a> Bounds<'a> {
                 let drh = |i: usize| product(r[i], dr[i], h[i], 0.0);
                 let dq = self.recurrent[N].apply(&self.arithmetic, &rh, drh);
                 let sums = from_input[N].iter().zip(&from_state[N]).map(|(p, q)| p + q);
-                sums.zip(dp.iter().zip(dq).map(|(p, q)| p + q)).collect()
+                let gamma = self.input[N].gamma;
+                sums.zip(dp.iter().zip(dq).map(|(p, q)| limit(p + q, gamma))).collect()
             }
             ResetForm::After => {
                 let dq = self.recurrent[N].apply(&self.arithmetic, h, exact);
                 let one = |i: usize| {
                     let (p, q) = (from_input[N][i], from_state[N][i]);
-                    let dq = settle(q, dq[i]);
+                    let dp = settle(p, limit(dp[i], self.input[N].gamma));
+                    let dq = settle(q, limit(dq[i], self.recurrent[N].gamma));
                     let drq = product(r[i], dr[i], q, dq);
-                    (p + r[i] * q, total(p, settle(p, dp[i]), r[i] * q, drq))
+                    (p + r[i] * q, total(p, dp, r[i] * q, drq))
                 };
                 (0..n.len()).map(one).collect()
             }
@@ -142,6 +137,12 @@ impl<'a> Bounds<'a> {
         };
         (0..next.len()).map(unit).collect()
     }
+}
+
+/// The error of a sum with relative error `gamma`, unbounded where its magnitudes pass the largest
+/// f32: a partial sum may overflow. NaN is an unbounded operand times a weight of 0.
+fn limit(error: f64, gamma: f64) -> f64 {
+    if error.is_nan() || error > gamma * LARGEST { f64::INFINITY } else { error }
 }
 
 /// Error of `(1-z) n + z h`.

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::cases::{Case, cases};
 use super::simulator::{Simulator, half};
-use super::support::{RESETS, config};
+use super::support::{RESETS, config, seeded};
 use crate::activation::Activation;
-use crate::cell::CellFunctions;
+use crate::cell::{CellFunctions, Gate};
 use crate::config::Directions;
 use crate::error::ErrorKind;
 use crate::reference::{Arithmetic, verify};
@@ -55,7 +55,7 @@ fn functions() -> impl Strategy<Value = Activation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(seeded(500))]
 
     #[test]
     fn an_f32_engine_passes_with_any_activation(
@@ -149,6 +149,27 @@ fn non_finite_rows_are_decided() {
             let report = wrong.verify(&case, &Arithmetic::f32());
             assert!(!report.passed() && report.worst_ratio().is_infinite(), "{value}: {report}");
         }
+    }
+}
+
+/// The exact candidate is beyond f32 and the closed gate multiplies it by 0: an engine has NaN.
+#[test]
+fn an_overflow_behind_a_closed_gate_is_undecided() {
+    for reset in RESETS {
+        let mut config = config(1, 1, 1, Directions::Forward, reset);
+        let double = Activation::Affine { alpha: 2.0, beta: 0.0 };
+        config.functions = [CellFunctions { candidate: double, ..CellFunctions::default() }; 2];
+        let mut case = Case::random(config, 1, 1, 1);
+        case.input.fill(f32::MAX);
+        let cell = &mut case.network.cells[0];
+        let (update, new) = (Gate::Update as usize, Gate::New as usize);
+        cell.input[new].fill(0.75);
+        cell.input[update].fill(0.0);
+        cell.input_bias[update].fill(100.0);
+        let run = Simulator::default().run(&case);
+        assert!(run.layers[0][[0, 0, 0]].is_nan());
+        let report = run.verify(&case, &Arithmetic::f32());
+        assert_eq!((report.mismatches, report.undecided), (0, 1), "{report}");
     }
 }
 

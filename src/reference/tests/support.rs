@@ -1,6 +1,7 @@
 //! Networks for tests: seeded random ones, and those of the conventions that goldens use.
 
 use ndarray::Array3;
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
 use crate::cell::{GATES, ResetForm};
 use crate::config::{Directions, GruConfig};
@@ -30,6 +31,15 @@ impl Random {
 
     pub(super) fn array(&mut self, dim: (usize, usize, usize), bound: f32) -> Array3<f32> {
         Array3::from_shape_simple_fn(dim, || self.uniform(bound))
+    }
+}
+
+/// The same cases in every run, none of them remembered in a file.
+pub(super) fn seeded(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(u64::from(cases)),
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
     }
 }
 

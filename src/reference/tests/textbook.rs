@@ -10,7 +10,7 @@
 use ndarray::{Array1, Array2, Array3, concatenate, prelude::*};
 use proptest::prelude::*;
 
-use super::support::{Random, from_textbook};
+use super::support::{Random, from_textbook, seeded};
 use crate::cell::ResetForm;
 use crate::config::GruConfig;
 use crate::reference::forward;
@@ -50,7 +50,7 @@ impl Textbook {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(seeded(32))]
 
     #[test]
     fn the_reference_computes_the_textbook_equations(

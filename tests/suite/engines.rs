@@ -1,0 +1,113 @@
+//! What the tests run on: the reference, the CPU engine, and each adapter in three settings.
+
+use std::sync::OnceLock;
+
+use wgru::{
+    AdapterDescription, Device, GpuContext, GpuOptions, Gru, Inputs, PlanOptions, SequenceShape,
+    Session,
+};
+
+use crate::adapters;
+
+/// A device under test, opened at its first use and shared by all tests of the process.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// A part of its tests' names.
+    pub(crate) name: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Reference,
+    Cpu,
+    Gpu { adapter: AdapterDescription, options: GpuOptions, device: OnceLock<Device> },
+}
+
+/// The settings in which every adapter is tested.
+const SETTINGS: [(&str, GpuOptions); 3] = [
+    ("", GpuOptions { runtime_checks: false, downlevel: false }),
+    ("_downlevel", GpuOptions { runtime_checks: false, downlevel: true }),
+    ("_checked", GpuOptions { runtime_checks: true, downlevel: false }),
+];
+
+pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
+    let mut engines = vec![
+        Engine { name: "reference".into(), kind: Kind::Reference },
+        Engine { name: "cpu".into(), kind: Kind::Cpu },
+    ];
+    for adapter in adapters {
+        let name = short_name(adapter);
+        let alone = adapters.iter().filter(|a| short_name(a) == name).count() == 1;
+        let name = if alone { name } else { format!("{name}_{}", adapter.index) };
+        for (setting, options) in &SETTINGS {
+            engines.push(Engine {
+                name: format!("{name}{setting}"),
+                kind: Kind::Gpu {
+                    adapter: adapter.clone(),
+                    options: options.clone(),
+                    device: OnceLock::new(),
+                },
+            });
+        }
+    }
+    engines
+}
+
+fn short_name(adapter: &AdapterDescription) -> String {
+    let first = adapter.name.split_whitespace().next().unwrap_or("adapter");
+    format!("{first}_{}", adapter.backend).to_lowercase()
+}
+
+impl Engine {
+    pub(crate) fn device(&self) -> Device {
+        match &self.kind {
+            Kind::Reference => Device::reference(),
+            Kind::Cpu => Device::cpu(),
+            Kind::Gpu { device, .. } => device
+                .get_or_init(|| Device::from_context(self.open().expect("a GPU engine opens")))
+                .clone(),
+        }
+    }
+
+    /// A context of the test's own; `None` where the engine is no adapter.
+    pub(crate) fn open(&self) -> Option<GpuContext> {
+        let Kind::Gpu { adapter, options, .. } = &self.kind else { return None };
+        let context = GpuContext::open(adapter.index, options)
+            .unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
+        assert_eq!(adapters::title(context.adapter()), adapters::title(adapter));
+        adapters::report(adapter);
+        Some(context)
+    }
+
+    pub(crate) fn is_gpu(&self) -> bool {
+        matches!(self.kind, Kind::Gpu { .. })
+    }
+
+    pub(crate) fn is_reference(&self) -> bool {
+        matches!(self.kind, Kind::Reference)
+    }
+
+    /// Whether wgpu's run-time checks are in the kernels.
+    pub(crate) fn is_checked(&self) -> bool {
+        matches!(&self.kind, Kind::Gpu { options, .. } if options.runtime_checks)
+    }
+
+    pub(crate) fn session(&self, gru: &Gru, inputs: &Inputs<'_, f32>) -> Session {
+        self.session_of(gru, inputs.shape())
+    }
+
+    pub(crate) fn session_of(&self, gru: &Gru, shape: SequenceShape) -> Session {
+        self.session_with(gru, shape, &PlanOptions::default())
+    }
+
+    pub(crate) fn session_with(
+        &self,
+        gru: &Gru,
+        shape: SequenceShape,
+        options: &PlanOptions,
+    ) -> Session {
+        gru.session_with(&self.device(), shape, options)
+            .unwrap_or_else(|e| panic!("a session on {}: {e:?}", self.name))
+    }
+}

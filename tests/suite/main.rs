@@ -1,0 +1,76 @@
+//! The suite: what the crate promises, asked of every engine through the public API alone.
+//!
+//! The engines are the f64 reference, the CPU engine, and every adapter of this machine in three
+//! settings (see [`engines`]). A test is a function of an engine; each pair is a named test, such
+//! as `laws::same_run_same_bits::llvmpipe_vulkan`. Arguments are those of any Rust test.
+
+mod adapters;
+mod allocations;
+mod compare;
+mod conformance;
+mod engines;
+mod golden;
+mod grid;
+mod laws;
+mod misuse;
+mod numbers;
+mod oracle;
+mod problem;
+mod rows;
+mod sharing;
+mod sizes;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use engines::Engine;
+
+/// A test of one engine.
+pub(crate) type EngineTest = (&'static str, fn(&Engine));
+/// A test that concerns no engine in particular.
+pub(crate) type PlainTest = (&'static str, fn());
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let found = adapters::selected();
+    if !arguments.list {
+        adapters::print_banner(&found);
+    }
+    let engines: Vec<Arc<Engine>> = engines::all(&found).into_iter().map(Arc::new).collect();
+    let mut trials = vec![plain("adapters::required_ones_are_here", move || {
+        adapters::check_required(&found);
+    })];
+    for (module, tests) in [("oracle", oracle::TESTS), ("misuse", misuse::TESTS)] {
+        trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
+    }
+    let modules: [(&str, &[EngineTest]); 9] = [
+        ("conformance", conformance::TESTS),
+        ("numbers", numbers::TESTS),
+        ("laws", laws::TESTS),
+        ("rows", rows::TESTS),
+        ("sizes", sizes::TESTS),
+        ("sharing", sharing::TESTS),
+        ("allocations", allocations::TESTS),
+        ("misuse", misuse::ENGINE_TESTS),
+        ("grid", grid::TESTS),
+    ];
+    for (module, tests) in modules {
+        for (name, test) in tests {
+            for engine in &engines {
+                let (engine, test) = (Arc::clone(engine), *test);
+                let name = format!("{module}::{name}::{}", engine.name);
+                trials.push(plain(&name, move || test(&engine)));
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn plain(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
+}
