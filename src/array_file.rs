@@ -57,7 +57,8 @@ pub fn read<A: Real>(path: impl AsRef<Path>) -> Result<ArrayD<A>> {
     })
 }
 
-/// Reads row lengths: one dimension of integers of any width.
+/// Reads row lengths: one dimension of integers of any width, or a single integer without
+/// dimensions for one row.
 ///
 /// # Errors
 /// As [`read()`]; also [`ErrorKind::InvalidShape`] for a negative length or more dimensions.
@@ -76,7 +77,7 @@ pub fn read_lengths(path: impl AsRef<Path>) -> Result<Vec<usize>> {
         }
         Some(Ok(()))
     })?;
-    if array.ndim() != 1 {
+    if array.ndim() > 1 {
         return Err(Error::new(
             ErrorKind::InvalidShape,
             format!(
