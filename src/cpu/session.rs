@@ -79,9 +79,14 @@ impl CpuSession {
         }
     }
 
-    /// Most threads that a run takes.
-    pub(crate) fn threads(&self) -> usize {
-        self.threads
+    /// Instruction set, threads and memory, for reports.
+    pub(crate) fn description(&self) -> String {
+        format!(
+            "CPU engine: {}, up to {} threads, {} bytes of packed weights",
+            self.model.instruction_set(),
+            self.threads,
+            self.model.weight_bytes()
+        )
     }
 
     /// Computes one run. `inputs` are time-major and valid for the model; `out` has the shapes
