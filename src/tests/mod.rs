@@ -9,3 +9,4 @@ mod plan_invariants;
 mod plans;
 mod shaders;
 mod support;
+mod translations;

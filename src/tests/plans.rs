@@ -1,6 +1,7 @@
 //! Plans: as text, as a property of every configuration, and at extreme sizes.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::plan_invariants::check;
 use crate::plan::{Capabilities, Plan, PlanOptions, Residency};
@@ -194,8 +195,13 @@ fn shapes() -> impl Strategy<Value = (SequenceShape, SequenceShape)> {
     )
 }
 
+/// The same cases every time; others, and as many as it says, under `PROPTEST_CASES`.
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => ProptestConfig { cases, rng_seed: RngSeed::Fixed(1), ..config },
+    }
 }
 
 proptest! {
@@ -234,7 +240,7 @@ proptest! {
             let (small, large) = (&inside.memory, &plan.memory);
             prop_assert!(small.input <= large.input && small.gates <= large.gates);
             prop_assert!(small.arena <= large.arena && small.arenas <= large.arenas);
-            prop_assert!(small.row_words <= large.row_words && small.staging <= large.staging);
+            prop_assert!(small.row_words <= large.row_words && small.staging == large.staging);
             prop_assert!(small.chunk_steps <= large.chunk_steps);
         }
     }
