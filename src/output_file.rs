@@ -88,6 +88,14 @@ impl OutputFile {
         Ok(Sink::Temporary { file, target })
     }
 
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], naming the path.
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes).map_err(|e| cannot_write(&self.name, e))
+    }
+
     /// Puts the file into its place.
     ///
     /// # Errors

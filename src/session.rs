@@ -48,7 +48,7 @@ impl Gru {
     /// # Errors
     /// Those of [`Plan::new`]; [`ErrorKind::OutOfMemory`] where the device cannot hold it;
     /// [`ErrorKind::InvalidWeights`] for a weight that overflows f16;
-    /// [`ErrorKind::InvalidRequest`] for f16 on a device that is no GPU.
+    /// [`ErrorKind::InvalidRequest`] for f16 on a device that is no GPU, and for a zero option.
     pub fn session_with(
         &self,
         device: &Device,
@@ -61,6 +61,7 @@ impl Gru {
                 format!("precision f16 needs a GPU, the device is the {device}"),
             ));
         }
+        options.validate()?;
         let engine = match &device.kind {
             DeviceKind::Gpu(context) => {
                 Engine::Gpu(Box::new(GpuSession::new(context, self, shape, options)?))

@@ -90,7 +90,7 @@ impl Plan {
                         Operation::Steps { steps, kernels, .. } => kernels
                             .iter()
                             .filter(|k| k.kernel == *kernel)
-                            .map(|k| *steps as u64 * k.slices.len() as u64)
+                            .map(|k| steps.len() as u64 * k.slices.len() as u64)
                             .sum(),
                         _ => 0,
                     })

@@ -45,6 +45,8 @@ mod verify;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use activation::{error as activation_error, value as activation_value};
 
 pub use arithmetic::Arithmetic;
 pub use report::{Comparison, Deviation, Location, Verification};
