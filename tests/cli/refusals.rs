@@ -258,7 +258,7 @@ fn outputs_that_cannot_be_written() {
         ("nowhere/y.npy", &["nowhere/y.npy: cannot write"]),
         ("y.npy/z.npy", &["y.npy/z.npy: cannot write"]),
         ("locked.npy", &["locked.npy: cannot write"]),
-        ("", &["cannot write"]),
+        ("", &["a value is required"]),
     ] {
         let arguments = ["run", &network, "--input", "x.npy", "--output", path];
         let line = place.refuse(&arguments);
