@@ -219,6 +219,24 @@ impl Plan {
             .sum()
     }
 
+    /// Rows that step kernels take part in, added up over the steps of every layer and
+    /// direction: the sum of the lengths, and what the blocks of rows add to it.
+    pub fn row_steps(&self) -> u64 {
+        let block = u64::from(self.geometry.step_rows * self.geometry.step_groups);
+        let blocks: u64 = self
+            .operations
+            .iter()
+            .map(|operation| match operation {
+                Operation::Steps { rows, steps, .. } => steps
+                    .clone()
+                    .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
+                    .sum(),
+                _ => 0,
+            })
+            .sum();
+        blocks * block * self.config.num_directions() as u64
+    }
+
     /// Bytes of device memory: weights, biases and a session's buffers, staging included.
     pub fn device_bytes(&self) -> u64 {
         self.weights.bytes() + self.memory.session_bytes() + self.uniform_bytes()

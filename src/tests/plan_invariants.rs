@@ -158,17 +158,18 @@ impl<'a> Walk<'a> {
             }
             Operation::Upload { window, offset, stride } => self.upload(window, *offset, *stride),
             Operation::Project { layer, slices, source } => self.project(*layer, slices, *source),
-            Operation::Steps { layer, steps, kernels } => {
+            Operation::Steps { layer, rows, steps, kernels } => {
+                assert_eq!(*rows, self.tile.as_ref().unwrap().rows, "rows of the steps");
                 let mut range = None;
                 let names: Vec<Kernel> = kernels.iter().map(|k| k.kernel).collect();
                 assert_eq!(names, self.plan.kernels()[1..], "kernels of a step, in order");
                 for kernel in kernels {
                     let run = self.launches(*layer, kernel.kernel, &kernel.slices);
                     assert_eq!(*range.get_or_insert(run.clone()), run, "one chunk");
-                    self.dispatches += (*steps * kernel.slices.len()) as u64;
+                    self.dispatches += (steps.len() * kernel.slices.len()) as u64;
                 }
                 let range = range.unwrap();
-                assert_eq!(range.len(), *steps);
+                assert_eq!(range, *steps);
                 let tile = self.tile.as_mut().unwrap();
                 tile.run[*layer].add(range);
                 assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
