@@ -17,6 +17,7 @@ mod schedule;
 mod weights;
 
 pub use capabilities::Capabilities;
+pub(crate) use display::human_bytes;
 pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
 pub(crate) use rows::RowOrder;
