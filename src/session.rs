@@ -183,16 +183,6 @@ impl Session {
         }
     }
 
-    /// The engine at work, one line: the adapter, or the CPU engine's instruction set, threads
-    /// and memory.
-    pub fn description(&self) -> String {
-        match &self.engine {
-            Engine::Gpu(gpu) => gpu.context.adapter().to_string(),
-            Engine::Cpu(cpu) => cpu.description(),
-            Engine::Reference => "f64 reference".into(),
-        }
-    }
-
     /// Bytes of device memory that the session holds, its copy of the weights included; 0 where
     /// the device is no GPU.
     pub fn device_bytes(&self) -> u64 {

@@ -79,14 +79,9 @@ impl CpuSession {
         }
     }
 
-    /// Instruction set, threads and memory, for reports.
-    pub(crate) fn description(&self) -> String {
-        format!(
-            "CPU engine: {}, up to {} threads, {} bytes of packed weights",
-            self.model.instruction_set(),
-            self.threads,
-            self.model.weight_bytes()
-        )
+    /// Most threads that a run takes.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Computes one run. `inputs` are time-major and valid for the model; `out` has the shapes

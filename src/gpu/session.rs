@@ -19,7 +19,7 @@ use crate::shape::SequenceShape;
 /// Buffers, bind groups and plans. Runs allocate nothing once their shape has been seen.
 #[derive(Debug)]
 pub(crate) struct GpuSession {
-    pub(crate) context: GpuContext,
+    pub(super) context: GpuContext,
     pub(super) gru: Gru,
     pub(super) options: PlanOptions,
     pub(super) capacity: Memory,

@@ -9,7 +9,7 @@ use proptest::test_runner::RngSeed;
 use super::plan_invariants::check;
 use super::plans::{bidirectional, gpu};
 use crate::kernels::LaunchRecord;
-use crate::plan::{RowOrder, Capabilities, LaunchSlice, Operation, Plan, PlanOptions};
+use crate::plan::{Capabilities, LaunchSlice, Operation, Plan, PlanOptions, RowOrder};
 use crate::*;
 
 /// About uniform in the logarithm.
@@ -171,7 +171,7 @@ fn broken_plans_are_seen() {
                 Operation::Steps { steps, .. } => Some(steps),
                 _ => None,
             });
-            *steps.unwrap() -= 1;
+            steps.unwrap().end -= 1;
         }),
         ("a grid too small", |p| slice(p).grid[0] -= 1),
         ("a grid of one direction", |p| slice(p).grid[2] = 1),
