@@ -269,7 +269,6 @@ const TEXT_FAULTS: [(&str, &str, &str); 13] = [
         "let before = cell.state + (k % 2u)",
         "let before = cell.state + ((k + 1u) % 2u)",
     ),
-    ("padding holds the state", "arena[out] = select(zero, y, live);", "arena[out] = y;"),
     ("ended rows go on", "= select(held, y, live);", "= y;"),
 ];
 
