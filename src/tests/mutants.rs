@@ -241,7 +241,7 @@ const DATA_FAULTS: [Fault; 17] = [
 
 /// A name, the text, and what replaces it. Where no kernel of a run has the text, the fault is none
 /// there.
-const TEXT_FAULTS: [(&str, &str, &str); 13] = [
+const TEXT_FAULTS: [(&str, &str, &str); 12] = [
     ("sigmoid for tanh", "return saturating_tanh(x);", "return sigmoid(x);"),
     (
         "tanh for sigmoid",
