@@ -112,7 +112,13 @@ impl CpuModel {
 
     /// The instruction set in use, for reports.
     pub(crate) fn instruction_set(&self) -> String {
-        format!("{:?}, {} lanes", self.arch, self.lanes)
+        let arch = format!("{:?}", self.arch);
+        let name = match arch.split('(').next().unwrap_or_default() {
+            "V3" => "AVX2",
+            "V4" => "AVX-512",
+            other => other,
+        };
+        format!("{name}, {} lanes", self.lanes)
     }
 
     /// Bytes of packed weights.
