@@ -21,6 +21,7 @@ use crate::weights::CellWeights;
 
 use super::aligned::Aligned;
 use super::math::Functions;
+use super::part::odd_lines;
 
 /// Recurrent weights and what is added to their product, by reset form.
 #[derive(Debug)]
@@ -108,6 +109,11 @@ impl CpuModel {
 
     pub(super) fn cell(&self, layer: usize, direction: usize) -> &PackedCell {
         &self.cells[layer * self.config.num_directions() + direction]
+    }
+
+    /// Floats from one row of a state to the next.
+    pub(super) fn state_stride(&self) -> usize {
+        odd_lines(self.panels * self.lanes)
     }
 
     /// The instruction set in use, for reports.

@@ -9,7 +9,7 @@ use crate::cell::GATES;
 use super::aligned::Aligned;
 use super::kernel::{Panels, Rows};
 use super::pack::{CpuModel, PackedCell, Recurrent};
-use super::step::{Candidate, Gates, Project, StepAfter};
+use super::step::{Candidate, Gates, Project, Projected, StepAfter};
 use super::team::Member;
 
 /// Bytes of projected input that a thread keeps at a time: they should stay in its cache.
@@ -55,6 +55,8 @@ struct Block<'a> {
     order: &'a [usize],
     lengths: Option<&'a [usize]>,
     steps: usize,
+    /// Rows of the part, of which the block may be some.
+    rows: usize,
 }
 
 impl Block<'_> {
@@ -65,6 +67,13 @@ impl Block<'_> {
     /// Number of rows that have a step `step`: the first ones.
     fn active(&self, step: usize) -> usize {
         self.order.partition_point(|row| self.lengths.map_or(self.steps, |l| l[*row]) > step)
+    }
+
+    /// Where in time all rows stand in step `step`, where they stand together; slots are rows then.
+    fn common_time(&self, step: usize, reverse: bool) -> Option<usize> {
+        let time = if reverse { self.steps - 1 - step } else { step };
+        let in_order = self.order.first() == Some(&0) && self.order.len() == self.rows;
+        (self.lengths.is_none() && in_order).then_some(time)
     }
 
     /// Where in time row `slot` stands in its step `step`.
@@ -102,9 +111,9 @@ impl Part<'_> {
     fn run_block(&mut self, model: &CpuModel, order: &[usize], scratch: &mut Scratch) {
         let cell = model.cell(self.layer, self.direction);
         let steps = self.out.len_of(Axis(0));
-        let block = Block { order, lengths: self.lengths, steps };
+        let block = Block { order, lengths: self.lengths, steps, rows: self.last.nrows() };
         let rows = order.len();
-        let stride = model.panels * model.lanes;
+        let stride = model.state_stride();
         for buffer in [&mut scratch.state, &mut scratch.next] {
             buffer.grow(rows * stride);
         }
@@ -123,15 +132,13 @@ impl Part<'_> {
         let mut step = self.from;
         while step < longest {
             let chunk = step..longest.min(step + chunk);
-            self.project(model, cell, &block, chunk.clone(), scratch);
+            let count = self.project(model, cell, &block, chunk.clone(), scratch);
             let mut first = 0;
             for step in chunk.clone() {
-                let active = block.active(step);
-                let projected = first * row_floats..(first + active) * row_floats;
-                if !self.step(model, cell, &block, step, active, projected, scratch) {
+                if !self.step(model, cell, &block, step, [first, count], scratch) {
                     return;
                 }
-                first += active;
+                first += block.active(step);
             }
             step = chunk.end;
         }
@@ -139,7 +146,7 @@ impl Part<'_> {
 
     /// Initial states go to the working state, and to `last` for rows without a step.
     fn load_initial(&mut self, model: &CpuModel, block: &Block<'_>, state: &mut Aligned) {
-        let stride = model.panels * model.lanes;
+        let stride = model.state_stride();
         let hidden = model.config.hidden_size;
         let units = self.panels.start * model.lanes..;
         for (slot, row) in block.order.iter().enumerate() {
@@ -155,7 +162,8 @@ impl Part<'_> {
         }
     }
 
-    /// Projects the input of the steps `chunk` of all rows that have them.
+    /// Projects the input of the steps `chunk` of all rows that have them, step after step.
+    /// Returns the number of rows of all these steps.
     fn project(
         &self,
         model: &CpuModel,
@@ -163,49 +171,60 @@ impl Part<'_> {
         block: &Block<'_>,
         chunk: Range<usize>,
         scratch: &mut Scratch,
-    ) {
+    ) -> usize {
         let features = cell.input_size;
+        let stride = odd_lines(features);
         let row_floats = self.panels.len() * GATES * model.lanes;
         let most = chunk.len() * block.active(chunk.start);
-        scratch.input.grow(most * features);
+        scratch.input.grow(most * stride);
         scratch.projected.grow(most * row_floats);
         let mut count = 0;
         for step in chunk {
+            if let Some(time) = block.common_time(step, cell.reverse) {
+                let plane = self.input.index_axis(Axis(0), time);
+                let targets = scratch.input[count * stride..].chunks_mut(stride);
+                for (row, target) in plane.outer_iter().zip(targets) {
+                    copy_to(row, &mut target[..features]);
+                }
+                count += block.rows;
+                continue;
+            }
             for (slot, row) in block.order[..block.active(step)].iter().enumerate() {
                 let time = block.time(slot, step, cell.reverse);
-                let target = &mut scratch.input[count * features..][..features];
+                let target = &mut scratch.input[count * stride..][..features];
                 copy_to(self.input.slice(s![time, *row, ..]), target);
                 count += 1;
             }
         }
         model.arch.dispatch(Project {
-            input: Rows { data: &scratch.input, stride: features, count },
+            input: Rows { data: &scratch.input, stride, count },
             weights: Panels { data: &cell.input, features },
             bias: &cell.bias,
             panels: self.panels.clone(),
             out: &mut scratch.projected[..count * row_floats],
         });
+        count
     }
 
-    /// One step of all active rows. Whether the run goes on.
-    #[expect(clippy::too_many_arguments, reason = "the innermost call of the time loop")]
+    /// One step of all active rows; `first` is the number of its first row among the `rows` rows
+    /// of the chunk. Whether the run goes on.
     fn step(
         &mut self,
         model: &CpuModel,
         cell: &PackedCell,
         block: &Block<'_>,
         step: usize,
-        active: usize,
-        projected: Range<usize>,
+        [first, rows]: [usize; 2],
         scratch: &mut Scratch,
     ) -> bool {
-        let stride = model.panels * model.lanes;
+        let active = block.active(step);
+        let stride = model.state_stride();
         let features = model.config.hidden_size;
         // Every other step takes the panels backwards: it begins with the weights that are still
         // in the cache.
         let backward = step % 2 == 1;
         let Scratch { projected: all, state, next, scaled, update, .. } = scratch;
-        let projected = &all[projected];
+        let projected = Projected { data: all, rows, first };
         if let Some(mask) = &self.mask {
             for (slot, row) in block.order[..active].iter().enumerate() {
                 if mask[[step, *row]] {
@@ -270,10 +289,23 @@ impl Part<'_> {
         active: usize,
         state: &[f32],
     ) {
-        let stride = model.panels * model.lanes;
+        let stride = model.state_stride();
         let first = self.panels.start * model.lanes;
+        let units = self.last.ncols();
+        if let Some(time) = block.common_time(step, cell.reverse) {
+            let mut plane = self.out.index_axis_mut(Axis(0), time);
+            for (values, row) in state.chunks(stride).zip(plane.outer_iter_mut()) {
+                copy_from(&values[first..][..units], row);
+            }
+            if step + 1 == block.steps {
+                for (values, row) in state.chunks(stride).zip(self.last.outer_iter_mut()) {
+                    copy_from(&values[first..][..units], row);
+                }
+            }
+            return;
+        }
         for (slot, row) in block.order[..active].iter().enumerate() {
-            let values = &state[slot * stride + first..][..self.last.ncols()];
+            let values = &state[slot * stride + first..][..units];
             let time = block.time(slot, step, cell.reverse);
             copy_from(values, self.out.slice_mut(s![time, *row, ..]));
             if step + 1 == block.length(slot) {
@@ -283,6 +315,13 @@ impl Part<'_> {
     }
 }
 
+/// The smallest stride of at least `len` floats that is an odd number of cache lines: rows at
+/// equal columns then fall into different sets of a cache.
+pub(super) fn odd_lines(len: usize) -> usize {
+    (len.div_ceil(16) | 1) * 16
+}
+
+#[inline]
 fn copy_to(from: ndarray::ArrayView1<'_, f32>, to: &mut [f32]) {
     match from.as_slice() {
         Some(from) => to.copy_from_slice(from),
@@ -290,6 +329,7 @@ fn copy_to(from: ndarray::ArrayView1<'_, f32>, to: &mut [f32]) {
     }
 }
 
+#[inline]
 fn copy_from(from: &[f32], mut to: ndarray::ArrayViewMut1<'_, f32>) {
     match to.as_slice_mut() {
         Some(to) => to.copy_from_slice(&from[..to.len()]),

@@ -18,7 +18,7 @@ use super::split::Split;
 use super::team::{Member, Team};
 
 /// How many layers run without teams after a team was too slow: doubled each time.
-const ALONE: Range<u32> = 16..1024;
+const ALONE: Range<u32> = 4..64;
 
 /// Runs a [`CpuModel`]; owns the threads and all working memory.
 ///

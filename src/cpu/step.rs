@@ -16,6 +16,25 @@ const R: usize = 0;
 const Z: usize = 1;
 const N: usize = 2;
 
+/// Projected input of a chunk of steps, `[panel of the part][row of the chunk][r, z, n][L]`: what
+/// one panel's step reads lies side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Projected<'a> {
+    pub(super) data: &'a [f32],
+    /// Rows of the chunk.
+    pub(super) rows: usize,
+    /// The row of the chunk that is row 0 of the step.
+    pub(super) first: usize,
+}
+
+impl<'a> Projected<'a> {
+    /// The rows from `row` of the step on, of panel `panel` of the part.
+    #[inline(always)]
+    fn take<S: Simd>(&self, panel: usize, row: usize) -> &'a [[S::f32s; GATES]] {
+        &vectors::<S, GATES>(self.data)[panel * self.rows + self.first + row..]
+    }
+}
+
 /// `out = bias + input * weights`: the part of the gates that does not depend on the state.
 pub(super) struct Project<'a> {
     pub(super) input: Rows<'a>,
@@ -23,7 +42,7 @@ pub(super) struct Project<'a> {
     /// `[panel][r, z, n][L]`.
     pub(super) bias: &'a [f32],
     pub(super) panels: Range<usize>,
-    /// `[row][panel of the part][r, z, n][L]`.
+    /// As [`Projected`].
     pub(super) out: &'a mut [f32],
 }
 
@@ -45,12 +64,11 @@ impl<S: Simd> Tiled<S> for Project<'_> {
             acc[p] = [bias[panel + p]; ROWS];
         }
         let acc = product(simd, &self.input, row, &self.weights, panel, acc);
-        let width = self.panels.len();
+        let rows = self.input.count;
         let out = vectors_mut::<S, GATES>(self.out);
         for p in 0..P {
-            for r in 0..ROWS {
-                out[(row + r) * width + panel + p - self.panels.start] = acc[p][r];
-            }
+            let first = (panel + p - self.panels.start) * rows + row;
+            out[first..first + ROWS].copy_from_slice(&acc[p]);
         }
     }
 }
@@ -61,8 +79,7 @@ pub(super) struct StepAfter<'a> {
     pub(super) weights: Panels<'a>,
     /// `b_hn`, `[panel][L]`.
     pub(super) bias: &'a [f32],
-    /// `[row][panel of the part][r, z, n][L]`.
-    pub(super) projected: &'a [f32],
+    pub(super) projected: Projected<'a>,
     pub(super) panels: Range<usize>,
     /// Takes the last panels first.
     pub(super) backward: bool,
@@ -83,14 +100,12 @@ impl WithSimd for StepAfter<'_> {
 impl<S: Simd> Tiled<S> for StepAfter<'_> {
     #[inline(always)]
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, panel: usize) {
-        let projected = vectors::<S, GATES>(self.projected);
         let bias = vectors::<S, 1>(self.bias);
-        let width = self.panels.len();
-        let at = |r: usize, p: usize| (row + r) * width + panel + p - self.panels.start;
         let mut acc: Tile<S::f32s, GATES, ROWS, P> = [[[simd.splat_f32s(0.0); GATES]; ROWS]; P];
         for p in 0..P {
+            let projected = &self.projected.take::<S>(panel + p - self.panels.start, row)[..ROWS];
             for r in 0..ROWS {
-                let x = projected[at(r, p)];
+                let x = projected[r];
                 acc[p][r] = [x[R], x[Z], bias[panel + p][0]];
             }
         }
@@ -99,13 +114,13 @@ impl<S: Simd> Tiled<S> for StepAfter<'_> {
         let state = vectors::<S, 1>(self.state.data);
         let next = vectors_mut::<S, 1>(self.next);
         for (p, acc) in acc.iter().enumerate() {
+            let projected = &self.projected.take::<S>(panel + p - self.panels.start, row)[..ROWS];
             for (r, acc) in acc.iter().enumerate() {
                 let unit = (row + r) * stride + panel + p;
                 let reset = self.functions.gate(simd, acc[R]);
                 let update = self.functions.gate(simd, acc[Z]);
-                let x = projected[at(r, p)][N];
-                let candidate =
-                    self.functions.candidate(simd, simd.mul_add_e_f32s(reset, acc[N], x));
+                let sum = simd.mul_add_e_f32s(reset, acc[N], projected[r][N]);
+                let candidate = self.functions.candidate(simd, sum);
                 next[unit][0] = blend(simd, update, candidate, state[unit][0]);
             }
         }
@@ -116,8 +131,7 @@ impl<S: Simd> Tiled<S> for StepAfter<'_> {
 pub(super) struct Gates<'a> {
     pub(super) state: Rows<'a>,
     pub(super) weights: Panels<'a>,
-    /// `[row][panel of the part][r, z, n][L]`.
-    pub(super) projected: &'a [f32],
+    pub(super) projected: Projected<'a>,
     pub(super) panels: Range<usize>,
     /// Takes the last panels first.
     pub(super) backward: bool,
@@ -140,13 +154,11 @@ impl WithSimd for Gates<'_> {
 impl<S: Simd> Tiled<S> for Gates<'_> {
     #[inline(always)]
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, panel: usize) {
-        let projected = vectors::<S, GATES>(self.projected);
-        let width = self.panels.len();
         let mut acc: Tile<S::f32s, 2, ROWS, P> = [[[simd.splat_f32s(0.0); 2]; ROWS]; P];
         for p in 0..P {
+            let projected = &self.projected.take::<S>(panel + p - self.panels.start, row)[..ROWS];
             for r in 0..ROWS {
-                let x = projected[(row + r) * width + panel + p - self.panels.start];
-                acc[p][r] = [x[R], x[Z]];
+                acc[p][r] = [projected[r][R], projected[r][Z]];
             }
         }
         let acc = product(simd, &self.state, row, &self.weights, panel, acc);
@@ -171,8 +183,7 @@ pub(super) struct Candidate<'a> {
     pub(super) scaled: Rows<'a>,
     /// `[pair][k][even, odd panel][L]`.
     pub(super) weights: Panels<'a>,
-    /// `[row][panel of the part][r, z, n][L]`.
-    pub(super) projected: &'a [f32],
+    pub(super) projected: Projected<'a>,
     /// Pairs of panels.
     pub(super) pairs: Range<usize>,
     /// Takes the last pairs first.
@@ -198,13 +209,13 @@ impl WithSimd for Candidate<'_> {
 impl<S: Simd> Tiled<S> for Candidate<'_> {
     #[inline(always)]
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, pair: usize) {
-        let projected = vectors::<S, GATES>(self.projected);
-        let width = 2 * self.pairs.len();
         let mut acc: Tile<S::f32s, 2, ROWS, P> = [[[simd.splat_f32s(0.0); 2]; ROWS]; P];
         for p in 0..P {
+            let panel = 2 * (pair + p - self.pairs.start);
+            let even = &self.projected.take::<S>(panel, row)[..ROWS];
+            let odd = &self.projected.take::<S>(panel + 1, row)[..ROWS];
             for r in 0..ROWS {
-                let first = (row + r) * width + 2 * (pair + p - self.pairs.start);
-                acc[p][r] = [projected[first][N], projected[first + 1][N]];
+                acc[p][r] = [even[r][N], odd[r][N]];
             }
         }
         let acc = product(simd, &self.scaled, row, &self.weights, pair, acc);

@@ -6,6 +6,8 @@ mod allocations;
 mod mutants;
 mod noop;
 mod plan_invariants;
+mod plan_properties;
 mod plans;
 mod shaders;
 mod support;
+mod translations;

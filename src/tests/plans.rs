@@ -1,12 +1,10 @@
-//! Plans: as text, as a property of every configuration, and at extreme sizes.
-
-use proptest::prelude::*;
+//! Plans: as text, at extreme sizes, and where they are refused.
 
 use super::plan_invariants::check;
 use crate::plan::{Capabilities, Plan, PlanOptions, Residency, RowOrder};
 use crate::*;
 
-fn gpu() -> Capabilities {
+pub(super) fn gpu() -> Capabilities {
     Capabilities {
         max_storage_binding: (2 << 30) - 4,
         max_buffer: 8 << 30,
@@ -25,7 +23,7 @@ fn software() -> Capabilities {
     Capabilities { software: true, ..Capabilities::downlevel() }
 }
 
-fn bidirectional(input_size: usize, hidden_size: usize, num_layers: usize) -> GruConfig {
+pub(super) fn bidirectional(input_size: usize, hidden_size: usize, num_layers: usize) -> GruConfig {
     let directions = Directions::Bidirectional;
     GruConfig { num_layers, directions, ..GruConfig::new(input_size, hidden_size) }
 }
@@ -106,137 +104,6 @@ fn printed_plans_are_as_reviewed() {
             path.display(),
             text(&plan)
         );
-    }
-}
-
-/// About uniform in the logarithm.
-fn logarithmic(least: u64, most: u64) -> impl Strategy<Value = u64> {
-    #[expect(clippy::cast_precision_loss, reason = "only the distribution depends on it")]
-    let range = (least as f64).ln()..=(most as f64).ln();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    range.prop_map(move |l| (l.exp().round() as u64).clamp(least, most))
-}
-
-fn size(least: usize, most: usize) -> impl Strategy<Value = usize> {
-    logarithmic(least as u64 + 1, most as u64 + 1)
-        .prop_map(|n| usize::try_from(n - 1).expect("from usize"))
-}
-
-fn configs() -> impl Strategy<Value = GruConfig> {
-    let directions = prop_oneof![
-        Just(Directions::Forward),
-        Just(Directions::Reverse),
-        Just(Directions::Bidirectional)
-    ];
-    let reset = prop_oneof![Just(ResetForm::Before), Just(ResetForm::After)];
-    (size(1, 3000), size(1, 3000), 1usize..5, directions, reset).prop_map(
-        |(input_size, hidden_size, num_layers, directions, reset)| GruConfig {
-            num_layers,
-            directions,
-            reset,
-            ..GruConfig::new(input_size, hidden_size)
-        },
-    )
-}
-
-fn capabilities() -> impl Strategy<Value = Capabilities> {
-    (
-        (logarithmic(1 << 20, 4 << 30), logarithmic(1 << 20, 8 << 30)),
-        prop_oneof![Just(65535u32), 1024u32..65535],
-        64u32..1025,
-        prop_oneof![Just(16u32), Just(64), Just(256)],
-        (any::<bool>(), any::<bool>(), any::<bool>()),
-    )
-        .prop_map(|(sizes, max_workgroups, max_invocations, uniform_alignment, flags)| {
-            Capabilities {
-                max_storage_binding: sizes.0,
-                max_buffer: sizes.1,
-                max_storage_buffers: 8,
-                max_workgroups,
-                max_invocations,
-                uniform_alignment,
-                max_uniform_binding: 16 << 10,
-                immediates: flags.0,
-                software: flags.1,
-                integrated: flags.2,
-            }
-        })
-}
-
-fn plan_options() -> impl Strategy<Value = PlanOptions> {
-    (
-        any::<bool>(),
-        proptest::option::of(logarithmic(1, 4 << 30)),
-        proptest::option::of(size(1, 5000)),
-        proptest::option::of(size(1, 5000)),
-        any::<bool>(),
-    )
-        .prop_map(|(half, memory_budget, max_chunk_steps, max_tile_rows, all_layers)| {
-            PlanOptions {
-                precision: if half { Precision::F16 } else { Precision::F32 },
-                memory_budget,
-                max_chunk_steps,
-                max_tile_rows,
-                all_layers,
-            }
-        })
-}
-
-/// A shape, and one that is nowhere larger.
-fn shapes() -> impl Strategy<Value = (SequenceShape, SequenceShape)> {
-    (size(0, 2000), size(0, 2000), any::<f64>(), any::<f64>()).prop_flat_map(
-        |(steps, batch, ..)| {
-            let smaller = (0..=steps, 0..=batch);
-            smaller.prop_map(move |(t, b)| {
-                (SequenceShape::new(steps, batch), SequenceShape::new(t, b))
-            })
-        },
-    )
-}
-
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
-proptest! {
-    #![proptest_config(cases(1500))]
-
-    /// Whatever is asked: a plan that keeps every invariant, or an error that says what exceeds
-    /// what. And a session made for a shape runs every smaller one, its options kept.
-    #[test]
-    fn plans_keep_their_invariants(
-        config in configs(),
-        (shape, smaller) in shapes(),
-        capabilities in capabilities(),
-        options in plan_options(),
-    ) {
-        let plan = match Plan::new(&config, shape, &capabilities, &options) {
-            Ok(plan) => plan,
-            Err(error) => {
-                prop_assert_eq!(error.kind(), ErrorKind::ExceedsLimits, "{}", error);
-                let numbers = error.to_string().split(|c: char| !c.is_ascii_digit())
-                    .filter(|n| !n.is_empty()).count();
-                prop_assert!(numbers >= 2, "{}", error);
-                return Ok(());
-            }
-        };
-        check(&plan, &capabilities);
-        for all_layers in [false, true] {
-            let options = PlanOptions { all_layers, ..options.clone() };
-            let inside = Plan::within(
-                &config, RowOrder::full(smaller), &capabilities, &options, plan.geometry, Some(&plan.memory),
-            );
-            let inside = match inside {
-                Ok(inside) => inside,
-                Err(error) => return Err(TestCaseError::fail(format!("{smaller}: {error}"))),
-            };
-            check(&inside, &capabilities);
-            let (small, large) = (&inside.memory, &plan.memory);
-            prop_assert!(small.input <= large.input && small.gates <= large.gates);
-            prop_assert!(small.arena <= large.arena && small.arenas <= large.arenas);
-            prop_assert!(small.row_words <= large.row_words && small.staging <= large.staging);
-            prop_assert!(small.chunk_steps <= large.chunk_steps);
-        }
     }
 }
 

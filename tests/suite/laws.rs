@@ -262,7 +262,10 @@ fn memory_budget_changes_no_bit(engine: &Engine) {
         return;
     }
     let mut seen = std::collections::HashSet::new();
-    for network in networks(&[Directions::Forward, Directions::Bidirectional]) {
+    for (reset, directions) in
+        RESETS.into_iter().flat_map(|reset| [DIRECTIONS[0], DIRECTIONS[2]].map(|d| (reset, d)))
+    {
+        let network = Network::random(config([5, 17, 2], directions, reset), true, 10);
         let problem = Problem::new(network.gru(), [40, 33], STATE_AND_LENGTHS, 10);
         let inputs = problem.inputs();
         let mut session = engine.session(&problem.gru, &inputs);
