@@ -123,6 +123,31 @@ impl CpuModel {
             ResetForm::Before => 2,
         }
     }
+
+    /// The instruction set in use, for reports.
+    pub(crate) fn instruction_set(&self) -> String {
+        let arch = format!("{:?}", self.arch);
+        let name = match arch.split('(').next().unwrap_or_default() {
+            "V3" => "AVX2",
+            "V4" => "AVX-512",
+            other => other,
+        };
+        format!("{name}, {} lanes", self.lanes)
+    }
+
+    /// Bytes of packed weights.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.cells
+            .iter()
+            .map(|c| {
+                let recurrent = match &c.recurrent {
+                    Recurrent::After { weights, bias } => weights.bytes() + bias.bytes(),
+                    Recurrent::Before { gates, candidate } => gates.bytes() + candidate.bytes(),
+                };
+                c.input.bytes() + c.bias.bytes() + recurrent
+            })
+            .sum()
+    }
 }
 
 fn pack_cell(cell: &CellWeights, reset: ResetForm, panels: usize, lanes: usize) -> Products {
