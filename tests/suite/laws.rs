@@ -63,8 +63,9 @@ fn zero_weights_halve_the_state(engine: &Engine) {
             for ((t, row, column), got) in got.hidden_states.indexed_iter() {
                 let (direction, unit) = (column / 5, column % 5);
                 let steps = if directions.is_reverse(direction) { 6 - t } else { t + 1 };
+                let halved = (0..steps).fold(1.0f32, |factor, _| factor / 2.0);
                 let plane = directions.count() + direction;
-                let want = state[[plane, row, unit]] * 0.5f32.powi(steps as i32);
+                let want = state[[plane, row, unit]] * halved;
                 assert_eq!(*got, want, "{directions} reset-{reset}, step {t}, row {row}");
             }
             let want = state.mapv(|h| h / 64.0);
