@@ -139,13 +139,11 @@ impl CpuModel {
     pub(crate) fn weight_bytes(&self) -> usize {
         self.cells
             .iter()
-            .map(|c| {
-                let recurrent = match &c.recurrent {
-                    Recurrent::After { weights, bias } => weights.bytes() + bias.bytes(),
-                    Recurrent::Before { gates, candidate } => gates.bytes() + candidate.bytes(),
-                };
-                c.input.bytes() + c.bias.bytes() + recurrent
+            .flat_map(|cell| match &cell.products {
+                Products::After { input, recurrent } => vec![input, recurrent],
+                Products::Before { gates, candidate } => gates.iter().chain(candidate).collect(),
             })
+            .map(|weights| size_of::<f32>() * (weights.data.len() + weights.bias.len()))
             .sum()
     }
 }

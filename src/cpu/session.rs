@@ -78,6 +78,11 @@ impl CpuSession {
         }
     }
 
+    /// Most threads that a run takes.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Computes one run. `inputs` are time-major and valid for the model; `out` has the shapes
     /// of the run and arrives zeroed.
     ///
