@@ -28,7 +28,7 @@ pub(super) async fn run(
     waiting: Waiting,
 ) -> Result<()> {
     let plan = Arc::clone(&session.plan);
-    let host = Host::new(&plan, *inputs, out);
+    let host = Host::new(&plan, *inputs, out)?;
     let context = session.context.clone();
     let mut recorder = Recorder {
         session,
@@ -41,6 +41,7 @@ pub(super) async fn run(
         recorded: 0,
         longest: FIRST_SUBMISSION,
         submitted: VecDeque::new(),
+        submissions: 0,
         filling: Vec::new(),
         pending: VecDeque::new(),
         scratch: Vec::new(),
@@ -64,8 +65,15 @@ enum PieceOf {
 struct Filled {
     buffer: wgpu::Buffer,
     mapping: Mapping,
-    submission: wgpu::SubmissionIndex,
+    /// The submission that fills it.
+    serial: u64,
     pieces: Vec<Piece>,
+}
+
+/// Work that the device was given, numbered from 1 on.
+struct Submission {
+    serial: u64,
+    index: wgpu::SubmissionIndex,
 }
 
 struct Recorder<'i, 'a, 'o> {
@@ -79,7 +87,9 @@ struct Recorder<'i, 'a, 'o> {
     /// Dispatches recorded since the last submission.
     recorded: usize,
     longest: usize,
-    submitted: VecDeque<wgpu::SubmissionIndex>,
+    /// Submissions that have not been waited for, oldest first.
+    submitted: VecDeque<Submission>,
+    submissions: u64,
     filling: Vec<Piece>,
     pending: VecDeque<Filled>,
     scratch: Vec<f32>,
@@ -126,7 +136,7 @@ impl Recorder<'_, '_, '_> {
             self.collect().await?;
         }
         while let Some(submission) = self.submitted.pop_front() {
-            self.context.wait(&submission, self.waiting).await?;
+            self.context.wait(&submission.index, self.waiting).await?;
         }
         Ok(())
     }
@@ -157,7 +167,7 @@ impl Recorder<'_, '_, '_> {
         let word = |v: u64| u32::try_from(v).expect("uniform buffers are below 4 GiB");
         let launch = word(slice.launch as u64 * self.plan.uniform_stride);
         let immediates = self.plan.immediates;
-        let step_stride = u64::from(self.context.capabilities().uniform_alignment).max(16);
+        let step_stride = self.plan.step_stride();
         let pass = self.pass.as_mut().expect("the pass was begun above");
         pass.set_pipeline(&pipeline.pipeline);
         match step {
@@ -195,26 +205,23 @@ impl Recorder<'_, '_, '_> {
             self.session.uploads.seal();
         }
         let inner = &self.context.inner;
-        let submission =
+        let index =
             scoped(&inner.device, "a submission", || inner.queue.submit([encoder.finish()]))?;
+        self.submissions += 1;
+        let serial = self.submissions;
+        self.submitted.push_back(Submission { serial, index: index.clone() });
         if !self.filling.is_empty() {
             let (buffer, mapping) = self.session.downloads.turn();
             let pieces = std::mem::take(&mut self.filling);
-            self.pending.push_back(Filled {
-                buffer,
-                mapping,
-                submission: submission.clone(),
-                pieces,
-            });
+            self.pending.push_back(Filled { buffer, mapping, serial, pieces });
         }
         if uploads_used {
-            self.session.uploads.rotate(&self.context, &submission, self.waiting).await?;
+            self.session.uploads.rotate(&self.context, &index, self.waiting).await?;
         }
-        self.submitted.push_back(submission);
         if self.submitted.len() > MAX_IN_FLIGHT
             && let Some(oldest) = self.submitted.pop_front()
         {
-            self.context.wait(&oldest, self.waiting).await?;
+            self.context.wait(&oldest.index, self.waiting).await?;
         }
         // Two read-back buffers: the other one must be free before it is filled again.
         if self.pending.len() > 1 {
@@ -226,7 +233,12 @@ impl Recorder<'_, '_, '_> {
     /// Takes the oldest filled read-back buffer to the host's arrays.
     async fn collect(&mut self) -> Result<()> {
         let Some(filled) = self.pending.pop_front() else { return Ok(()) };
-        self.context.wait(&filled.submission, self.waiting).await?;
+        // In order: each submission has the whole patience to itself.
+        while self.submitted.front().is_some_and(|s| s.serial <= filled.serial)
+            && let Some(earlier) = self.submitted.pop_front()
+        {
+            self.context.wait(&earlier.index, self.waiting).await?;
+        }
         self.context.mapped(filled.mapping).await?;
         {
             let view = filled

@@ -268,7 +268,7 @@ impl GpuSession {
 /// The uniform slots that tell a step kernel its step of the chunk.
 fn step_slots(context: &GpuContext, plan: &Plan) -> Result<wgpu::Buffer> {
     let inner = &context.inner;
-    let stride = u64::from(inner.capabilities.uniform_alignment).max(16);
+    let stride = plan.step_stride();
     let steps = plan.memory.chunk_steps;
     let size = steps as u64 * stride;
     let usage = wgpu::BufferUsages::UNIFORM;

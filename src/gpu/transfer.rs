@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ndarray::{Array3, ArrayViewMut1, s};
 
+use crate::error::Result;
 use crate::kernels::quads;
 use crate::plan::{HostSequence, Plan, Residency, Window};
-use crate::sequence::{Inputs, OutputViews};
+use crate::sequence::{Inputs, OutputViews, zeroed};
 
 /// A run's arrays: the caller's, and the sequences between layers where those are in host memory.
 pub(super) struct Host<'i, 'a, 'o> {
@@ -23,17 +24,18 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
         plan: &Arc<Plan>,
         inputs: Inputs<'i, f32>,
         out: &'a mut OutputViews<'o, f32>,
-    ) -> Self {
+    ) -> Result<Self> {
         let config = &plan.config;
         let shape = inputs.shape();
         let on_host = plan.memory.residency == Residency::HostBetweenLayers;
         let between = (0..config.num_layers)
             .map(|layer| {
                 let kept = on_host && layer + 1 < config.num_layers;
-                kept.then(|| Array3::zeros((shape.steps, shape.batch, config.output_size())))
+                let dim = [shape.steps, shape.batch, config.output_size()];
+                kept.then(|| zeroed("the states between layers", dim)).transpose()
             })
-            .collect();
-        Self { plan: Arc::clone(plan), inputs, out, between }
+            .collect::<Result<_>>()?;
+        Ok(Self { plan: Arc::clone(plan), inputs, out, between })
     }
 
     /// Lengths of the rows, then one reset bit a step and row where the run has a mask.

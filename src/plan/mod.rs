@@ -87,6 +87,7 @@ pub struct Plan {
     pub(crate) immediates: bool,
     pub(crate) software: bool,
     pub(crate) uniform_stride: u64,
+    pub(crate) uniform_alignment: u64,
     pub(crate) launches: Vec<LaunchRecord>,
     pub(crate) operations: Vec<Operation>,
 }
@@ -173,6 +174,7 @@ impl Plan {
             immediates: capabilities.immediates,
             software: capabilities.software,
             uniform_stride: record.next_multiple_of(u64::from(capabilities.uniform_alignment)),
+            uniform_alignment: u64::from(capabilities.uniform_alignment),
             launches: Vec::new(),
             operations: Vec::new(),
         };
@@ -280,7 +282,12 @@ impl Plan {
     /// Bytes of the uniform buffers: launch records, and step indices where they are needed.
     pub(crate) fn uniform_bytes(&self) -> u64 {
         let steps = if self.immediates { 0 } else { self.memory.chunk_steps as u64 };
-        (self.launches.len().max(1) as u64 + steps) * self.uniform_stride
+        self.launches.len().max(1) as u64 * self.uniform_stride + steps * self.step_stride()
+    }
+
+    /// Bytes from one step's uniform slot to the next.
+    pub(crate) fn step_stride(&self) -> u64 {
+        self.uniform_alignment.max(16)
     }
 
     /// The variant of `kernel` that this plan runs.

@@ -483,3 +483,21 @@ fn a_gru_is_shared_between_threads_and_cheap_to_clone() {
     shared(&gru);
     assert!(std::mem::size_of_val(&gru) <= std::mem::size_of::<usize>());
 }
+
+/// A clip of one direction alone stays one of that direction.
+#[test]
+fn a_clip_of_one_direction_survives_saving() {
+    let source = Gru::open("tests/data/pytorch_f32.safetensors").unwrap();
+    assert_eq!(source.config().directions, Directions::Bidirectional);
+    for clips in [[Some(3.0), None], [None, Some(3.0)], [Some(3.0), Some(2.0)], [None, None]] {
+        let mut config = source.config().clone();
+        for (functions, clip) in config.functions.iter_mut().zip(clips) {
+            functions.clip = clip;
+        }
+        let gru = Gru::new(config.clone(), source.weights().clone()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clipped.safetensors");
+        std::fs::write(&path, gru.to_safetensors().unwrap()).unwrap();
+        assert_eq!(Gru::open(&path).unwrap().config(), &config);
+    }
+}
