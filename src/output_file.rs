@@ -88,6 +88,14 @@ impl OutputFile {
         Ok(Sink::Temporary { file, target })
     }
 
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], naming the path.
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes).map_err(|e| cannot_write(&self.name, e))
+    }
+
     /// Puts the file into its place.
     ///
     /// # Errors
@@ -128,8 +136,9 @@ impl Write for OutputFile {
 }
 
 pub(crate) fn cannot_write(name: &Path, e: io::Error) -> Error {
-    // The temporary file's own name would only mislead.
-    let reason = match e.raw_os_error() {
+    // The temporary file's own name, which may be wrapped around the cause, would only mislead.
+    let cause = e.get_ref().and_then(|e| e.source()).and_then(|e| e.downcast_ref::<io::Error>());
+    let reason = match cause.unwrap_or(&e).raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code).to_string(),
         None => e.to_string(),
     };

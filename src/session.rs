@@ -12,7 +12,7 @@ use crate::model::Gru;
 use crate::plan::{Plan, PlanOptions};
 use crate::precision::Precision;
 use crate::reference::{self, Arithmetic, Verification};
-use crate::sequence::{Inputs, Output, OutputViews};
+use crate::sequence::{Inputs, Output, OutputViews, zeroed};
 use crate::shape::SequenceShape;
 
 /// A network on a device with every buffer that runs of up to one shape need.
@@ -48,7 +48,7 @@ impl Gru {
     /// # Errors
     /// Those of [`Plan::new`]; [`ErrorKind::OutOfMemory`] where the device cannot hold it;
     /// [`ErrorKind::InvalidWeights`] for a weight that overflows f16;
-    /// [`ErrorKind::InvalidRequest`] for f16 on a device that is no GPU.
+    /// [`ErrorKind::InvalidRequest`] for f16 on a device that is no GPU, and for a zero option.
     pub fn session_with(
         &self,
         device: &Device,
@@ -61,6 +61,7 @@ impl Gru {
                 format!("precision f16 needs a GPU, the device is the {device}"),
             ));
         }
+        options.validate()?;
         let engine = match &device.kind {
             DeviceKind::Gpu(context) => {
                 Engine::Gpu(Box::new(GpuSession::new(context, self, shape, options)?))
@@ -92,7 +93,7 @@ impl Session {
     /// device fails.
     pub fn run_with(&mut self, inputs: &Inputs<'_, f32>) -> Result<Output> {
         let shape = self.check(inputs)?;
-        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first);
+        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first)?;
         let mut views = output.views(inputs.batch_first);
         self.run_views(inputs, &mut views)?;
         Ok(output)
@@ -107,7 +108,7 @@ impl Session {
     /// Those of [`run_with`](Self::run_with).
     pub async fn run_async(&mut self, inputs: &Inputs<'_, f32>) -> Result<Output> {
         let shape = self.check(inputs)?;
-        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first);
+        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first)?;
         let mut views = output.views(inputs.batch_first);
         match &mut self.engine {
             Engine::Gpu(gpu) if shape.steps > 0 && shape.batch > 0 => {
@@ -127,9 +128,10 @@ impl Session {
     pub fn run_layers(&mut self, inputs: &Inputs<'_, f32>) -> Result<(Output, Vec<Array3<f32>>)> {
         let shape = self.check(inputs)?;
         let config = self.gru.config();
-        let mut output = Output::zeros(config, shape, inputs.batch_first);
-        let dim = (shape.steps, shape.batch, config.output_size());
-        let mut layers = vec![Array3::zeros(dim); config.num_layers];
+        let mut output = Output::zeros(config, shape, inputs.batch_first)?;
+        let dim = [shape.steps, shape.batch, config.output_size()];
+        let layers = (0..config.num_layers).map(|_| zeroed("the states of a layer", dim));
+        let mut layers: Vec<Array3<f32>> = layers.collect::<Result<_>>()?;
         let mut views = output.views(inputs.batch_first);
         views.layers = layers.iter_mut().map(|l| l.view_mut()).collect();
         self.run_views(inputs, &mut views)?;

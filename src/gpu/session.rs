@@ -12,7 +12,7 @@ use super::weights::DeviceWeights;
 use crate::error::Result;
 use crate::kernels::{Binding, Kernel, LaunchRecord};
 use crate::model::Gru;
-use crate::plan::{Memory, Plan, PlanOptions, SourceBuffer};
+use crate::plan::{Memory, Plan, PlanOptions, RowOrder, SourceBuffer};
 use crate::sequence::{Inputs, OutputViews};
 use crate::shape::SequenceShape;
 
@@ -166,28 +166,33 @@ impl GpuSession {
         out: &mut OutputViews<'_, f32>,
         waiting: Waiting,
     ) -> Result<()> {
-        self.prepare(inputs.shape(), !out.layers.is_empty())?;
+        self.prepare(inputs.shape(), inputs.lengths, !out.layers.is_empty())?;
         self.interrupted = true;
         executor::run(self, inputs, out, waiting).await?;
         self.interrupted = false;
         Ok(())
     }
 
-    /// Makes the plan for `shape`, unless it is the last run's.
-    fn prepare(&mut self, shape: SequenceShape, all_layers: bool) -> Result<()> {
+    /// Makes the plan for a run, unless it is the last run's.
+    fn prepare(
+        &mut self,
+        shape: SequenceShape,
+        lengths: Option<&[usize]>,
+        all_layers: bool,
+    ) -> Result<()> {
         if self.interrupted {
             self.uploads = UploadRing::new(&self.context, self.capacity.staging)?;
             self.downloads = DownloadRing::new(&self.context, self.capacity.staging)?;
             self.launches_for = None;
             self.interrupted = false;
         }
-        if self.plan.shape == shape && self.plan.options.all_layers == all_layers {
+        if self.plan.rows.is_for(shape, lengths) && self.plan.options.all_layers == all_layers {
             return Ok(());
         }
         let options = PlanOptions { all_layers, ..self.options.clone() };
         let plan = Plan::within(
             self.gru.config(),
-            shape,
+            RowOrder::new(shape, lengths)?,
             self.context.capabilities(),
             &options,
             self.plan.geometry,

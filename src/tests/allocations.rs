@@ -87,6 +87,6 @@ fn run(session: &mut GpuSession, shape: SequenceShape, random: &mut Random) {
         sequences.reset_mask = Some(random.mask((shape.steps, shape.batch), 3));
     }
     let inputs = sequences.inputs();
-    let mut output = Output::zeros(&config, shape, false);
+    let mut output = Output::zeros(&config, shape, false).unwrap();
     session.run(&inputs, &mut output.views(false)).unwrap();
 }

@@ -93,7 +93,7 @@ impl Given {
         let config = gru.config();
         let inputs = self.sequences.inputs();
         let shape = inputs.shape();
-        let mut output = Output::zeros(config, shape, false);
+        let mut output = Output::zeros(config, shape, false).unwrap();
         let dim = (shape.steps, shape.batch, config.output_size());
         let mut layers = vec![Array3::zeros(dim); config.num_layers];
         let mut views = output.views(false);
@@ -207,7 +207,7 @@ const DATA_FAULTS: [Fault; 17] = [
             Operation::Steps { steps, .. } => Some(steps),
             _ => None,
         });
-        *steps.unwrap() -= 1;
+        steps.unwrap().end -= 1;
         true
     }),
     ("second kernel of a step not dispatched", |given| {
@@ -250,7 +250,7 @@ const TEXT_FAULTS: [(&str, &str, &str); 13] = [
         "if quad >= launch.unit_quads",
         "if quad + 1u >= launch.unit_quads",
     ),
-    ("last row skipped", "if row < launch.batch {", "if row + 1u < launch.batch {"),
+    ("last row skipped", "if row < launch.rows {", "if row + 1u < launch.rows {"),
     (
         "z polarity flipped",
         "fma(vec4<f32>(1.0) - z, n, z * h)",

@@ -94,7 +94,7 @@ fn sessions_and_runs_are_valid() {
 
 fn run(session: &mut GpuSession, sequences: &Sequences) -> Result<()> {
     let inputs = sequences.inputs();
-    let mut output = Output::zeros(&session.plan().config.clone(), inputs.shape(), false);
+    let mut output = Output::zeros(&session.plan().config.clone(), inputs.shape(), false)?;
     session.run(&inputs, &mut output.views(false))
 }
 

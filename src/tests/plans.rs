@@ -1,7 +1,7 @@
 //! Plans: as text, at extreme sizes, and where they are refused.
 
 use super::plan_invariants::check;
-use crate::plan::{Capabilities, Plan, PlanOptions, Residency};
+use crate::plan::{Capabilities, Plan, PlanOptions, Residency, RowOrder};
 use crate::*;
 
 pub(super) fn gpu() -> Capabilities {
@@ -117,7 +117,8 @@ fn a_session_with_short_chunks_runs_every_smaller_shape() {
     for steps in 0..17 {
         let shape = SequenceShape::new(steps, 1);
         let memory = Some(&plan.memory);
-        let inside = Plan::within(&config, shape, &gpu(), &options, plan.geometry, memory).unwrap();
+        let rows = RowOrder::full(shape);
+        let inside = Plan::within(&config, rows, &gpu(), &options, plan.geometry, memory).unwrap();
         check(&inside, &gpu());
     }
 }
@@ -243,5 +244,26 @@ fn empty_runs_have_no_operations() {
         let plan = Plan::new(&bidirectional(2, 3, 2), shape, &gpu(), &options).unwrap();
         check(&plan, &gpu());
         assert_eq!((plan.dispatches(), plan.operations.len()), (0, 0));
+    }
+}
+
+/// One long row and many short ones: what has ended costs nothing beyond its block of rows.
+#[test]
+fn work_shrinks_with_the_lengths() {
+    for config in [GruConfig::new(8, 32), bidirectional(8, 32, 2)] {
+        let shape = SequenceShape::new(100, 64);
+        let mut lengths = vec![5; 64];
+        lengths[37] = 100;
+        let options = PlanOptions::default();
+        for capabilities in [gpu(), software()] {
+            let plan =
+                Plan::with_lengths(&config, shape, &lengths, &capabilities, &options).unwrap();
+            let block = u64::from(plan.geometry.step_rows * plan.geometry.step_groups);
+            let cells = config.state_planes() as u64;
+            assert_eq!(plan.row_steps(), cells * (5 * 64 + 95 * block));
+            let full = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            assert_eq!(full.row_steps(), cells * 100 * 64);
+            assert_eq!(plan.flops() * 6400, full.flops() * (100 + 63 * 5));
+        }
     }
 }

@@ -168,6 +168,7 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
     };
     let record = LaunchRecord {
         batch: 1000,
+        rows: 1012,
         steps: 1001,
         first_step: 1002,
         unit_quads: 1003,
@@ -190,11 +191,13 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
                 output: 2006 + 100 * d,
                 reversed: 2007 + 100 * d,
                 functions: functions(d),
+                units: 2008 + 100 * d,
             })
             .collect(),
     };
     let header = BTreeMap::from([
         ("batch", record.batch),
+        ("rows", record.rows),
         ("steps", record.steps),
         ("first_step", record.first_step),
         ("unit_quads", record.unit_quads),
@@ -206,6 +209,9 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
         ("mask", record.mask),
         ("mask_words", record.mask_words),
         ("natural", record.natural),
+        ("unused_0", 0),
+        ("unused_1", 0),
+        ("unused_2", 0),
     ]);
     let cells = record
         .cells
@@ -229,7 +235,7 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
                 ("candidate_alpha", candidate.parameters().0.to_bits()),
                 ("candidate_beta", candidate.parameters().1.to_bits()),
                 ("clip", cell.functions.clip.unwrap().to_bits()),
-                ("unused", 0),
+                ("units", cell.units),
             ])
         })
         .collect();

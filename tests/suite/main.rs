@@ -16,6 +16,7 @@ mod misuse;
 mod numbers;
 mod oracle;
 mod problem;
+mod refusals;
 mod rows;
 mod sharing;
 mod sizes;
@@ -42,7 +43,9 @@ fn main() -> ExitCode {
     let mut trials = vec![plain("adapters::required_ones_are_here", move || {
         adapters::check_required(&found);
     })];
-    for (module, tests) in [("oracle", oracle::TESTS), ("misuse", misuse::TESTS)] {
+    let modules: [(&str, &[PlainTest]); 3] =
+        [("oracle", oracle::TESTS), ("misuse", misuse::TESTS), ("files", refusals::FILE_TESTS)];
+    for (module, tests) in modules {
         trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
     }
     let modules: [(&str, &[EngineTest]); 9] = [
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
         ("sizes", sizes::TESTS),
         ("sharing", sharing::TESTS),
         ("allocations", allocations::TESTS),
-        ("misuse", misuse::ENGINE_TESTS),
+        ("refusals", refusals::TESTS),
         ("grid", grid::TESTS),
     ];
     for (module, tests) in modules {

@@ -15,10 +15,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Time steps
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     steps: usize,
     /// Rows of the batch
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
     batch: usize,
     #[command(flatten)]
     engine: EngineArgs,

@@ -119,7 +119,7 @@ pub(super) fn run_layers(
     keep: bool,
 ) -> (Output, Vec<Array3<f32>>) {
     let shape = inputs.validate(gru.config()).unwrap();
-    let mut output = Output::zeros(gru.config(), shape, inputs.batch_first);
+    let mut output = Output::zeros(gru.config(), shape, inputs.batch_first).unwrap();
     let dim = (shape.steps, shape.batch, gru.config().output_size());
     let mut layers = vec![Array3::zeros(dim); if keep { gru.config().num_layers } else { 0 }];
     let mut views = output.views(inputs.batch_first);
