@@ -9,7 +9,7 @@ use crate::device::{Device, DeviceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::GpuSession;
 use crate::model::Gru;
-use crate::plan::{Plan, PlanOptions};
+use crate::plan::{Plan, PlanOptions, human_bytes};
 use crate::precision::Precision;
 use crate::reference::{self, Arithmetic, Verification};
 use crate::sequence::{Inputs, Output, OutputViews, zeroed};
@@ -24,13 +24,14 @@ pub struct Session {
     gru: Gru,
     shape: SequenceShape,
     precision: Precision,
+    device: Device,
     engine: Engine,
 }
 
 #[derive(Debug)]
 enum Engine {
     Gpu(Box<GpuSession>),
-    Cpu(Box<CpuSession>),
+    Cpu(Arc<CpuModel>, Box<CpuSession>),
     Reference,
 }
 
@@ -68,11 +69,18 @@ impl Gru {
             }
             DeviceKind::Cpu { threads } => {
                 let model = Arc::new(CpuModel::new(self)?);
-                Engine::Cpu(Box::new(CpuSession::new(model, *threads)))
+                let session = CpuSession::new(Arc::clone(&model), *threads);
+                Engine::Cpu(model, Box::new(session))
             }
             DeviceKind::Reference => Engine::Reference,
         };
-        Ok(Session { gru: self.clone(), shape, precision: options.precision, engine })
+        Ok(Session {
+            gru: self.clone(),
+            shape,
+            precision: options.precision,
+            device: device.clone(),
+            engine,
+        })
     }
 }
 
@@ -184,6 +192,20 @@ impl Session {
         }
     }
 
+    /// What runs the network, in a line: the adapter; or the instruction set, threads and packed
+    /// weights of the CPU engine.
+    pub fn engine(&self) -> String {
+        match &self.engine {
+            Engine::Gpu(_) | Engine::Reference => self.device.to_string(),
+            Engine::Cpu(model, cpu) => format!(
+                "CPU engine: {}, up to {} threads, {} of packed weights",
+                model.instruction_set(),
+                cpu.threads(),
+                human_bytes(model.weight_bytes() as u64)
+            ),
+        }
+    }
+
     /// The shape of the run, after every check that needs no device.
     fn check(&self, inputs: &Inputs<'_, f32>) -> Result<SequenceShape> {
         let shape = inputs.validate(self.gru.config())?;
@@ -212,7 +234,7 @@ impl Session {
         }
         match &mut self.engine {
             Engine::Gpu(gpu) => gpu.run(&inputs, out),
-            Engine::Cpu(cpu) => cpu.run(&inputs, out),
+            Engine::Cpu(_, cpu) => cpu.run(&inputs, out),
             Engine::Reference => run_reference(&self.gru, &inputs, out),
         }
     }

@@ -36,11 +36,15 @@ pub(super) fn is_module(parts: &[String]) -> bool {
     parts.iter().any(|p| stem(p) == RECURRENT)
 }
 
-/// Gates of the hidden size in the recurrent weights, where their shape says so.
-pub(super) fn gate_ratio(set: &TensorSet, prefix: &str, parts: &[String]) -> Option<usize> {
+/// The recurrent weights and their number of gates, where their shape says so.
+pub(super) fn gates<'p>(
+    set: &TensorSet,
+    prefix: &str,
+    parts: &'p [String],
+) -> Option<(&'p str, usize)> {
     let name = parts.iter().find(|p| stem(p) == RECURRENT)?;
     match set.shape(&format!("{prefix}{name}"))? {
-        [rows, cols] if *rows > 0 && cols % rows == 0 => Some(cols / rows),
+        [rows, cols] if *rows > 0 && cols % rows == 0 => Some((name, cols / rows)),
         _ => None,
     }
 }

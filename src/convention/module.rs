@@ -20,7 +20,8 @@ pub(super) struct Module {
     pub(super) parts: Vec<String>,
     /// The prefix of the same network's other direction, where that stands apart.
     pub(super) backward: Option<String>,
-    /// Shape of input and recurrent weights of the first layer, rows counting gates.
+    /// The part whose shape tells the kind; empty where nothing does.
+    recurrent: String,
     kind: Kind,
 }
 
@@ -62,7 +63,7 @@ impl Module {
             Kind::Lstm => ("an LSTM", 4),
             Kind::PlainRnn => ("a plain RNN", 1),
         };
-        let name = format!("{}{}", self.prefix, self.parts[0]);
+        let name = format!("{}{}", self.prefix, self.recurrent);
         Err(Error::new(
             ErrorKind::Unsupported,
             format!(
@@ -82,12 +83,13 @@ pub(super) fn split(name: &str) -> (&str, &str) {
 
 /// The convention whose own name `part` is. This crate's is PyTorch's.
 pub(super) fn convention_of(part: &str) -> Option<Convention> {
-    let known: [(fn(&str) -> bool, Convention); 3] = [
-        (pytorch::is_part, Convention::Pytorch),
-        (textbook::is_part, Convention::Textbook),
-        (keras::is_part, Convention::Keras),
-    ];
-    known.into_iter().find(|(is_part, _)| is_part(part)).map(|(_, convention)| convention)
+    if pytorch::is_part(part) {
+        Some(Convention::Pytorch)
+    } else if textbook::is_part(part) {
+        Some(Convention::Textbook)
+    } else {
+        keras::is_part(part).then_some(Convention::Keras)
+    }
 }
 
 /// Every module of `set`, sorted by prefix.
@@ -113,17 +115,19 @@ pub(super) fn find(set: &TensorSet, statements: &Statements) -> Vec<Module> {
             _ => pytorch::is_module(parts),
         })
         .map(|((prefix, convention), parts)| {
-            let ratio = match convention {
-                Convention::Textbook => Some(3),
-                Convention::Keras => keras::gate_ratio(set, prefix, &parts),
-                _ => pytorch::gate_ratio(set, prefix, &parts),
-            };
-            let kind = match ratio {
-                Some(4) => Kind::Lstm,
-                Some(1) => Kind::PlainRnn,
+            let (recurrent, gates) = match convention {
+                Convention::Textbook => None,
+                Convention::Keras => keras::gates(set, prefix, &parts),
+                _ => pytorch::gates(set, prefix, &parts),
+            }
+            .unwrap_or_default();
+            let kind = match gates {
+                4 => Kind::Lstm,
+                1 => Kind::PlainRnn,
                 _ => Kind::Gru,
             };
-            Module { convention, prefix: prefix.to_owned(), parts, backward: None, kind }
+            let recurrent = recurrent.to_owned();
+            Module { convention, prefix: prefix.to_owned(), parts, backward: None, recurrent, kind }
         })
         .collect();
     pair_directions(&mut modules);

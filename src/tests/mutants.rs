@@ -73,7 +73,15 @@ impl Given {
         let (steps, batch, _) = case.sequences.input.dim();
         let shape = SequenceShape::new(steps, batch);
         let config = &case.values.config;
-        let plan = Plan::new(config, shape, context.capabilities(), &case.options).unwrap();
+        let capabilities = context.capabilities();
+        // The very plan that the run will ask for: another one would be made anew, without the fault.
+        let plan = match &case.sequences.lengths {
+            Some(lengths) => {
+                Plan::with_lengths(config, shape, lengths, capabilities, &case.options)
+            }
+            None => Plan::new(config, shape, capabilities, &case.options),
+        };
+        let plan = plan.unwrap();
         Self { values: case.values.clone(), sequences: case.sequences.clone(), plan, texts: None }
     }
 
@@ -233,7 +241,7 @@ const DATA_FAULTS: [Fault; 17] = [
 
 /// A name, the text, and what replaces it. Where no kernel of a run has the text, the fault is none
 /// there.
-const TEXT_FAULTS: [(&str, &str, &str); 13] = [
+const TEXT_FAULTS: [(&str, &str, &str); 12] = [
     ("sigmoid for tanh", "return saturating_tanh(x);", "return sigmoid(x);"),
     (
         "tanh for sigmoid",
@@ -242,7 +250,7 @@ const TEXT_FAULTS: [(&str, &str, &str); 13] = [
     ),
     ("a coarse tanh", "1.308315247e-01", "1.3085e-01"),
     ("reset ignored (after)", "fma(r, hidden,", "fma(vec4<f32>(1.0), hidden,"),
-    ("reset ignored (before)", "select(r * h, zero, reset)", "select(h, zero, reset)"),
+    ("reset ignored (before)", "unpadded(cell, quad, r * h)", "unpadded(cell, quad, h)"),
     ("last quad of k skipped", "q < launch.k_quads", "q + 1u < launch.k_quads"),
     ("one product of four skipped", "s = fma(w3, vec4<f32>(x[r].w), s);", ""),
     (
@@ -261,7 +269,6 @@ const TEXT_FAULTS: [(&str, &str, &str); 13] = [
         "let before = cell.state + (k % 2u)",
         "let before = cell.state + ((k + 1u) % 2u)",
     ),
-    ("padding holds the state", "arena[out] = select(zero, y, live);", "arena[out] = y;"),
     ("ended rows go on", "= select(held, y, live);", "= y;"),
 ];
 

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::PathBuf;
 
 use ndarray::{ArrayD, Axis, IxDyn};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
-use crate::{Workplace, model, npy, root, text};
+use crate::{Workplace, npy, root, text};
 
 pub(crate) struct Case {
     json: Value,
+    /// Where the case lies, and its model file with it.
+    folder: PathBuf,
     /// `--reset`, where the names do not say the form.
     reset: Option<&'static str>,
     pub(crate) input: ArrayD<f64>,
@@ -44,6 +47,7 @@ impl Case {
             output: wanted("output"),
             final_state: wanted("final_state"),
             reset: None,
+            folder: path.parent().expect("the path has a folder").to_owned(),
             json,
         }
     }
@@ -66,15 +70,23 @@ impl Case {
     /// The model's file and what selects the GRU in it.
     pub(crate) fn model(&self, place: &Workplace) -> Vec<String> {
         let mut out = match self.json["file"].as_str() {
-            Some(file) => vec![model(file)],
+            Some(file) => vec![text(&self.folder.join(file)).to_owned()],
             None => {
                 self.write_model(place, "model.safetensors", &[]);
                 vec!["model.safetensors".into()]
             }
         };
-        let options = [("--prefix", self.json["prefix"].as_str()), ("--reset", self.reset)];
+        let said = &self.json["options"];
+        let options = [
+            ("--prefix", self.json["prefix"].as_str()),
+            ("--reset", self.reset.or(said["reset"].as_str())),
+            ("--activations", said["activations"].as_str()),
+        ];
         for (option, value) in options {
             out.extend(value.into_iter().flat_map(|v| [option.to_owned(), v.to_owned()]));
+        }
+        if said["go_backwards"] == true {
+            out.push("--go-backwards".into());
         }
         out
     }
@@ -107,7 +119,7 @@ impl Case {
         };
         npy::write_f64(&add("--input", "x.npy"), &layout.of(self.input.clone()));
         if let Some(state) = &self.initial_state {
-            npy::write_f32(&add("--h0", "h0.npy"), state);
+            npy::write_f64(&add("--h0", "h0.npy"), state);
         }
         if let Some(lengths) = &self.lengths {
             npy::write_i64(&add("--lengths", "lengths.npy"), &[lengths.len()], lengths);
@@ -153,11 +165,13 @@ fn array(value: &Value) -> ArrayD<f64> {
     ArrayD::from_shape_vec(IxDyn(&shape), data).expect("the data fit the shape")
 }
 
-/// Fails unless the arrays have one shape and differ by `tolerance` at most.
+/// Fails unless the arrays have one shape and differ by `tolerance` at most, relative to values
+/// above 1 (states of unbounded activations).
 #[track_caller]
 pub(crate) fn assert_close(got: &ArrayD<f64>, want: &ArrayD<f64>, tolerance: f64, what: &str) {
     assert_eq!(got.shape(), want.shape(), "{what}");
-    let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let worst =
+        got.iter().zip(want).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f64::max);
     let finite = got.iter().all(|v| v.is_finite());
     assert!(finite && worst <= tolerance, "{what}: differs by {worst:e}, {tolerance:e} is allowed");
 }

@@ -135,7 +135,7 @@ fn plan_adds_up() {
     }
     let model = model("textbook");
     let cpu = ["plan", &model, "--steps", "3", "--batch", "2", "--device", "cpu"];
-    assert_words(&place.succeed(&cpu), &["CPU engine", "nothing is dispatched"]);
+    assert_words(&place.succeed(&cpu), &["CPU engine:", "threads", "nothing is dispatched"]);
     assert_eq!(json(&place.succeed(&[&cpu[..], &["--json"]].concat()))["dispatches"], 0);
 }
 

@@ -1,27 +1,14 @@
 //! `wgru run` against the committed float64 results: every naming, every engine.
 
+use std::fs;
+
 use crate::case::{Case, Layout, assert_close};
-use crate::tested_adapters;
+use crate::{root, tested_adapters};
 
 /// Of the reference, whose inputs and weights are exact.
 const EXACT: f64 = 1e-12;
 /// Of f32 engines on these short sequences.
 const F32: f64 = 1e-6;
-
-const MODEL_FILES: [&str; 12] = [
-    "gru_cell",
-    "pytorch_bf16",
-    "pytorch_f16",
-    "pytorch_f32",
-    "pytorch_f64",
-    "pytorch_one_layer_no_bias",
-    "pytorch_prefixed_decoder",
-    "pytorch_prefixed_encoder",
-    "textbook",
-    "textbook_lower_case_r",
-    "textbook_two_layers",
-    "textbook_two_layers_first_bare",
-];
 
 /// Sequences with lengths, resets and states, both reset forms.
 const CASES: [&str; 8] = [
@@ -41,18 +28,28 @@ fn check(case: &Case, device: &str, layout: Layout, tolerance: f64, what: &str) 
     assert_close(&final_state, &case.final_state, tolerance, &format!("{what} on {device}: state"));
 }
 
-#[test]
-fn every_model_file_on_the_reference() {
-    for name in MODEL_FILES {
-        check(&Case::read(&format!("data/{name}")), "reference", Layout::TimeFirst, EXACT, name);
-    }
+/// The names of all cases of a folder of `tests`.
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join("tests").join(folder)).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("the folder is readable").path());
+    let mut names: Vec<String> = paths
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .map(|path| format!("{folder}/{}", path.file_stem().unwrap_or_default().display()))
+        .collect();
+    names.sort();
+    names
 }
 
 #[test]
-fn every_model_file_on_the_cpu() {
-    for name in MODEL_FILES {
-        let case = Case::read(&format!("data/{name}")).expecting("f32_weights");
-        check(&case, "cpu", Layout::TimeFirst, F32, name);
+fn every_model_file() {
+    for (folder, least) in [("data", 12), ("data/keras", 16), ("data/onnx", 40)] {
+        let names = names(folder);
+        assert!(names.len() >= least, "{folder} has {} cases", names.len());
+        for name in names {
+            check(&Case::read(&name), "reference", Layout::TimeFirst, EXACT, &name);
+            let case = Case::read(&name).expecting("f32_weights");
+            check(&case, "cpu", Layout::TimeFirst, F32, &name);
+        }
     }
 }
 

@@ -207,7 +207,10 @@ fn weights_in_another_file_need_the_models_path() {
     assert!(Gru::open(&alone).is_ok());
     let bytes = fs::read(&data).unwrap();
     fs::write(&data, &bytes[..bytes.len() - 1]).unwrap();
-    assert_error(Gru::open(&alone), InvalidFile, &["which has 351"]);
+    // The first layer is whole.
+    assert_error(Gru::open(&alone), InvalidRequest, &["1: node", "does not load", "has 351"]);
+    let second = LoadOptions::new().node("1");
+    assert_error(Gru::open_with(&alone, &second), InvalidFile, &["which has 351"]);
 }
 
 #[cfg(unix)]

@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[EngineTest] = &[
 
 /// Largest difference from float64 of a run of a few steps with ordinary weights. The activations
 /// are off by 2^-21 = 4.8e-7 at most, and a gate passes on a quarter of that.
-pub(crate) const DRIFT: f64 = 1e-6;
+const DRIFT: f64 = 1e-6;
 
 /// Runs and checks `inputs`: the residual check, and the difference from `want`.
 pub(crate) fn check(

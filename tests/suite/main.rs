@@ -16,6 +16,7 @@ mod misuse;
 mod numbers;
 mod oracle;
 mod problem;
+mod random;
 mod refusals;
 mod rows;
 mod sharing;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     for (module, tests) in modules {
         trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
     }
-    let modules: [(&str, &[EngineTest]); 9] = [
+    let modules: [(&str, &[EngineTest]); 10] = [
         ("conformance", conformance::TESTS),
         ("numbers", numbers::TESTS),
         ("laws", laws::TESTS),
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         ("allocations", allocations::TESTS),
         ("refusals", refusals::TESTS),
         ("grid", grid::TESTS),
+        ("random", random::TESTS),
     ];
     for (module, tests) in modules {
         for (name, test) in tests {

@@ -301,7 +301,8 @@ fn devices() {
 
 /// A limit below what every plan needs.
 fn capabilities() {
-    let short: [(fn(&mut Capabilities), &[&str]); 4] = [
+    type Shorten = fn(&mut Capabilities);
+    let short: [(Shorten, &[&str]); 4] = [
         (|c| c.max_storage_buffers = 4, &["storage buffers", "4", "5"]),
         (|c| c.max_invocations = 32, &["invocations", "32"]),
         (|c| c.max_storage_binding = 4096, &["storage binding", "4096", "1048576"]),

@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use wgru::{CreatedObjects, Device, Directions, Error, GpuContext, Gru, Output, Session};
+use wgru::{
+    CreatedObjects, Device, Directions, Error, GpuContext, Gru, Output, PlanOptions, Session,
+};
 
 use crate::EngineTest;
 use crate::compare::same_output;
@@ -156,10 +158,11 @@ fn async_runs_under_any_executor(engine: &Engine) {
 fn dropped_runs_leave_the_session_usable(engine: &Engine) {
     for (reset, directions) in RESETS.into_iter().zip([DIRECTIONS[2], DIRECTIONS[0]]) {
         let gru = Network::random(config([4, 9, 2], directions, reset), true, 54).gru();
-        // Long enough for several submissions.
-        let problem = Problem::new(gru.clone(), [150, 3], GIVEN, 55);
-        let other = Problem::new(gru.clone(), [150, 3], GIVEN, 56);
-        let mut session = engine.session(&gru, &problem.inputs());
+        let problem = Problem::new(gru.clone(), [200, 3], GIVEN, 55);
+        let other = Problem::new(gru.clone(), [200, 3], GIVEN, 56);
+        // Little memory makes many pieces, and a run that waits often.
+        let options = PlanOptions { memory_budget: Some(50_000), ..PlanOptions::default() };
+        let mut session = engine.session_with(&gru, problem.shape(), &options);
         let want = run(&mut session, &problem.inputs());
         let mut dropped = 0;
         for polls in 0..6 {

@@ -45,11 +45,13 @@ impl EngineArgs {
                 )));
             }
         }
-        let mut options = PlanOptions::default();
-        options.precision = self.precision;
-        options.memory_budget = self.memory_budget;
-        options.max_chunk_steps = self.max_chunk_steps;
-        options.max_tile_rows = self.max_tile_rows;
+        let options = PlanOptions {
+            precision: self.precision,
+            memory_budget: self.memory_budget,
+            max_chunk_steps: self.max_chunk_steps,
+            max_tile_rows: self.max_tile_rows,
+            ..PlanOptions::default()
+        };
         Ok((device, options))
     }
 }

@@ -53,18 +53,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let verification = progress::while_shown(format!("verifying {shape} on {device}"), || {
         gru.session_with(&device, shape, &options)?.verify(&inputs)
     })?;
-    // Without rows there is no value that could be wrong.
-    let nothing = shape.batch == 0;
-    if verification.is_empty() && !nothing {
-        return Err(Failure::Request(format!(
-            "nothing can be compared: {} values, all of them beyond what f32 operands decide",
-            verification.undecided
-        )));
-    }
-    let passed = nothing || verification.passed();
+    let verdict = Verdict::of(&verification, shape.batch)?;
     let mut out = io::stdout().lock();
     if args.json {
         let mut value = verification_json(&verification);
+        value["passed"] = match verdict {
+            Verdict::Pass => json!(true),
+            Verdict::Fail => json!(false),
+            Verdict::Nothing => Value::Null,
+        };
         value["device"] = json!(device.to_string());
         value["precision"] = json!(options.precision.to_string());
         value["steps"] = json!(shape.steps);
@@ -80,18 +77,44 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             writeln!(out, "warning: {warning}")?;
         }
         writeln!(out, "{verification}")?;
-        match (nothing, passed) {
-            (true, _) => {}
-            (false, true) => writeln!(out, "PASS")?,
-            (false, false) => writeln!(out, "FAIL")?,
+        match verdict {
+            Verdict::Pass => writeln!(out, "PASS")?,
+            Verdict::Fail => writeln!(out, "FAIL")?,
+            Verdict::Nothing => {}
         }
     }
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(MISMATCH) })
+    Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// What a check amounts to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    Pass,
+    Fail,
+    /// There are no rows, so no value that could be wrong.
+    Nothing,
+}
+
+impl Verdict {
+    fn of(verification: &Verification, rows: usize) -> Result<Self, Failure> {
+        match verification.passed() {
+            true => Ok(Self::Pass),
+            false if !verification.is_empty() => Ok(Self::Fail),
+            false if rows == 0 => Ok(Self::Nothing),
+            false => Err(Failure::Request(format!(
+                "nothing can be compared: {} values, all beyond what their operands decide in f32",
+                verification.undecided
+            ))),
+        }
+    }
+
+    fn exit_code(self) -> u8 {
+        if self == Self::Fail { MISMATCH } else { 0 }
+    }
 }
 
 fn verification_json(v: &Verification) -> Value {
     json!({
-        "passed": (!v.is_empty()).then_some(v.passed()),
         "compared": v.compared,
         "undecided": v.undecided,
         "mismatches": v.mismatches,
@@ -111,4 +134,23 @@ fn location_json(at: &Location) -> Value {
         "layer": at.layer, "direction": at.direction, "step": at.step, "row": at.row,
         "unit": at.unit,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_and_exit_codes() {
+        let verdict = |compared, mismatches, rows| {
+            let mut verification = Verification::default();
+            verification.compared = compared;
+            verification.mismatches = mismatches;
+            Verdict::of(&verification, rows).ok().map(|v| (v, v.exit_code()))
+        };
+        assert_eq!(verdict(5, 0, 2), Some((Verdict::Pass, 0)));
+        assert_eq!(verdict(5, 1, 2), Some((Verdict::Fail, 1)));
+        assert_eq!(verdict(0, 0, 0), Some((Verdict::Nothing, 0)));
+        assert_eq!(verdict(0, 0, 2), None);
+    }
 }

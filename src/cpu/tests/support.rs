@@ -26,6 +26,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Below `end`.
+    #[expect(clippy::cast_possible_truncation, reason = "tests count in thousands")]
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
     /// Uniform in `[-bound, bound]`.
     #[expect(clippy::cast_precision_loss, reason = "24 bits fit")]
     pub(super) fn uniform(&mut self, bound: f32) -> f32 {

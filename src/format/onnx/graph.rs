@@ -3,12 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::onnx::proto::{GraphProto, NodeProto, TensorProto, data_type};
+use crate::format::onnx::proto::{GraphProto, NodeProto, TensorProto};
+use crate::format::onnx::tensor::Storage;
 
 /// A graph by the names of its values.
 #[derive(Debug)]
 pub(super) struct Graph<'a> {
     pub(super) nodes: &'a [NodeProto],
+    storage: &'a Storage<'a>,
     initializers: HashMap<&'a str, &'a TensorProto>,
     sparse: HashSet<&'a str>,
     producers: HashMap<&'a str, &'a NodeProto>,
@@ -40,9 +42,10 @@ const MAX_STEPS: usize = 64;
 impl<'a> Graph<'a> {
     /// # Errors
     /// [`ErrorKind::InvalidFile`] where two things have one name.
-    pub(super) fn new(graph: &'a GraphProto) -> Result<Self> {
+    pub(super) fn new(graph: &'a GraphProto, storage: &'a Storage<'a>) -> Result<Self> {
         let mut this = Self {
             nodes: &graph.node,
+            storage,
             initializers: HashMap::new(),
             sparse: HashSet::new(),
             producers: HashMap::new(),
@@ -128,7 +131,7 @@ impl<'a> Graph<'a> {
     /// The integers of a constant of up to 16 elements.
     pub(super) fn integers(&self, name: &'a str) -> Option<Vec<i64>> {
         match self.source(name) {
-            Source::Constant(tensor) => integers(tensor),
+            Source::Constant(tensor) => self.storage.integers(tensor),
             Source::Node(node) if node.is("Constant") => {
                 let single = node.attribute("value_int").and_then(|a| a.i).map(|i| vec![i]);
                 single.or_else(|| Some(node.attribute("value_ints")?.ints.clone()))
@@ -136,23 +139,4 @@ impl<'a> Graph<'a> {
             _ => None,
         }
     }
-}
-
-/// The values of a small integer tensor.
-pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
-    const MOST: usize = 16;
-    let raw = tensor.raw_data.as_deref().unwrap_or_default();
-    let values: Vec<i64> = match tensor.data_type() {
-        data_type::INT64 if !raw.is_empty() && raw.len() <= 8 * MOST => {
-            raw.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
-        }
-        data_type::INT64 => tensor.int64_data.clone(),
-        data_type::INT32 if !raw.is_empty() && raw.len() <= 4 * MOST => {
-            raw.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
-        }
-        data_type::INT32 => tensor.int32_data.iter().map(|v| i64::from(*v)).collect(),
-        _ => return None,
-    };
-    let wanted = tensor.dims.iter().try_fold(1i64, |n, d| n.checked_mul(*d))?;
-    (values.len() <= MOST && i64::try_from(values.len()).ok()? == wanted).then_some(values)
 }

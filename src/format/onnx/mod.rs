@@ -78,8 +78,8 @@ fn with_model<T>(
         .as_ref()
         .ok_or_else(|| invalid("not a valid ONNX file: it has no graph".to_owned()))?;
     let opset = opset(&proto)?;
-    let graph = Graph::new(graph_proto)?;
     let storage = Storage::new(bytes, folder);
+    let graph = Graph::new(graph_proto, &storage)?;
     let reader = NodeReader::new(&graph, &storage, opset);
     let (mut nodes, mut failed) = (Vec::new(), Vec::new());
     for node in graph.nodes.iter().filter(|node| node.is("GRU")) {
@@ -155,6 +155,7 @@ impl<'n, 'a> Model<'n, 'a> {
         }
         let Some(asked) = &options.node else {
             return match &self.entries[..] {
+                [one, ..] if self.nodes.is_empty() => self.build(one, options),
                 [one] => self.build(one, options),
                 several => Err(Error::new(
                     ErrorKind::InvalidRequest,
@@ -200,7 +201,8 @@ impl<'n, 'a> Model<'n, 'a> {
                 Ok(layers) if layers.len() > 1 => {
                     format!("{index}: {} ({} layers)", entry.label, layers.len())
                 }
-                _ => format!("{index}: {}", entry.label),
+                Ok(_) => format!("{index}: {}", entry.label),
+                Err(error) => format!("{index}: {} (does not load: {error})", entry.label),
             })
             .collect();
         if labels.len() > MAX_LISTED {

@@ -18,9 +18,18 @@ pub(super) struct Storage<'a> {
     bytes: &'a Arc<Vec<u8>>,
     /// `None` for a model that did not come from a file.
     folder: Option<&'a Path>,
-    /// Bytes read of other files, and the length of each: tensors that share bytes could ask for
-    /// any amount of memory.
-    external: RefCell<(u64, HashMap<PathBuf, u64>)>,
+    external: RefCell<External>,
+}
+
+/// What was read of other files. Together it is no more than those files hold: tensors that
+/// overlap could ask for any amount of memory.
+#[derive(Debug, Default)]
+struct External {
+    /// Length of each file.
+    files: HashMap<PathBuf, u64>,
+    /// Bytes by file, offset and size.
+    parts: HashMap<(PathBuf, u64, usize), Arc<Vec<u8>>>,
+    total: u64,
 }
 
 impl<'a> Storage<'a> {
@@ -54,7 +63,7 @@ impl<'a> Storage<'a> {
             .ok_or_else(|| wrong(format!("{name} of shape {shape:?} is too large")))?;
         if proto.data_location() == EXTERNAL {
             let bytes = self.external(name, proto, size)?;
-            return Tensor::new(name, &shape, element, Arc::new(bytes), 0);
+            return Tensor::new(name, &shape, element, bytes, 0);
         }
         let mismatch = |given: usize, what: &str| {
             wrong(format!("{name} of shape {shape:?} wants {len} elements, its {what} has {given}"))
@@ -98,8 +107,45 @@ impl<'a> Storage<'a> {
         Tensor::new(name, &shape, element, Arc::new(bytes), 0)
     }
 
+    /// The values of an integer tensor of up to 16 elements.
+    pub(super) fn integers(&self, proto: &TensorProto) -> Option<Vec<i64>> {
+        const MOST: usize = 16;
+        let len = proto.dims.iter().try_fold(1i64, |n, d| n.checked_mul(*d))?;
+        let len = usize::try_from(len).ok().filter(|n| *n <= MOST)?;
+        let size = match proto.data_type() {
+            data_type::INT64 => 8 * len,
+            data_type::INT32 => 4 * len,
+            _ => return None,
+        };
+        let external;
+        let raw: &[u8] = match &proto.raw_data {
+            _ if proto.data_location() == EXTERNAL => {
+                external = self.external("a shape", proto, size).ok()?;
+                &external
+            }
+            Some(raw) => raw,
+            None => {
+                let narrow = proto.int32_data.iter().map(|v| i64::from(*v));
+                let values = match proto.data_type() {
+                    data_type::INT64 => proto.int64_data.clone(),
+                    _ => narrow.collect(),
+                };
+                return (values.len() == len).then_some(values);
+            }
+        };
+        if raw.len() != size {
+            return None;
+        }
+        Some(match proto.data_type() {
+            data_type::INT64 => {
+                raw.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
+            }
+            _ => raw.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect(),
+        })
+    }
+
     /// `size` bytes of another file in the model's folder.
-    fn external(&self, name: &str, proto: &TensorProto, size: usize) -> Result<Vec<u8>> {
+    fn external(&self, name: &str, proto: &TensorProto, size: usize) -> Result<Arc<Vec<u8>>> {
         let Some(folder) = self.folder else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -142,11 +188,17 @@ impl<'a> Storage<'a> {
                 "{name} wants {size} bytes from byte {offset} of '{location}', which has {available}"
             )));
         }
-        let (read, files) = &mut *self.external.borrow_mut();
-        files.insert(path, available);
-        *read = read.saturating_add(size as u64);
-        if *read > files.values().fold(0, |sum, n| sum.saturating_add(*n)) {
-            return Err(invalid(format!("{name} shares the bytes of '{location}' with others")));
+        let External { files, parts, total } = &mut *self.external.borrow_mut();
+        let key = (path, offset, size);
+        if let Some(bytes) = parts.get(&key) {
+            return Ok(bytes.clone());
+        }
+        files.insert(key.0.clone(), available);
+        *total = total.saturating_add(size as u64);
+        if *total > files.values().fold(0, |sum, n| sum.saturating_add(*n)) {
+            return Err(invalid(format!(
+                "{name}: tensors overlap in '{location}', which is not read"
+            )));
         }
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(|_| {
@@ -156,6 +208,8 @@ impl<'a> Storage<'a> {
         file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes)).map_err(
             |e| Error::with_source(ErrorKind::Io, format!("{name}: cannot read: {e}"), e),
         )?;
+        let bytes = Arc::new(bytes);
+        parts.insert(key, bytes.clone());
         Ok(bytes)
     }
 }

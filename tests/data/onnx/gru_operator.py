@@ -25,7 +25,7 @@ def functions(names, alpha=(), beta=()):
     queues, out = {"a": list(alpha), "b": list(beta)}, []
     for name in names:
         key = name.lower()
-        given = {p: np.float64(np.float32(queues[p].pop(0))) if queues[p] else DEFAULTS[key][p] for p in TAKES.get(key, ())}
+        given = {p: np.float64(np.float32(queues[p].pop(0))) if queues[p] else np.float64(np.float32(DEFAULTS[key][p])) for p in TAKES.get(key, ())}
         out.append(lambda x, key=key, given=given: FUNCTIONS[key](x, **given))
     return out
 

@@ -66,7 +66,8 @@ def strip(file, external):
     del model.graph.metadata_props[:], model.metadata_props[:]
     model.graph.doc_string = model.doc_string = ""
     if external:
-        # As the exporter saves larger tensors.
+        # As the exporter saves larger tensors. The package does not write over another file.
+        (file.parent / (file.name + ".data")).unlink(missing_ok=True)
         onnx.save(model, file, save_as_external_data=True, location=file.name + ".data", size_threshold=0)
     else:
         onnx.save(model, file)
