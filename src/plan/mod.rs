@@ -185,27 +185,28 @@ impl Plan {
 
     /// Checks, before anything is allocated for them, that the pieces of the run can be held.
     fn check_pieces(&self, capabilities: &Capabilities) -> Result<()> {
-        let [tiles, chunks] = [
-            (self.shape.batch, self.memory.tile_rows),
-            (self.shape.steps, self.memory.chunk_steps),
-        ]
-        .map(|(all, piece)| all.div_ceil(piece) as u64);
-        let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).sum();
-        let launches = tiles.saturating_mul(chunks).saturating_mul(slices);
         // Dynamic offsets have 32 bits.
         let room = capabilities.max_buffer.min(u64::from(u32::MAX)) / self.uniform_stride;
-        let most = room.min(MAX_LAUNCHES);
+        let (launches, most) = (self.most_launches(), room.min(MAX_LAUNCHES));
         if launches > most {
             return Err(Error::new(
                 ErrorKind::ExceedsLimits,
                 format!(
-                    "{tiles} tiles of {} rows in {chunks} chunks of {} steps make {launches} \
-                     launches, {most} are possible: raise the memory budget, or cut the run",
-                    self.memory.tile_rows, self.memory.chunk_steps
+                    "{} in tiles of {} rows and chunks of {} steps makes {launches} launches, \
+                     {most} are possible: raise the memory budget, or cut the run",
+                    self.shape, self.memory.tile_rows, self.memory.chunk_steps
                 ),
             ));
         }
         Ok(())
+    }
+
+    /// Launch records of the plan where no row ends early: those of any other lengths are fewer.
+    pub(crate) fn most_launches(&self) -> u64 {
+        let tiles = self.shape.batch.div_ceil(self.memory.tile_rows) as u64;
+        let chunks = self.shape.steps.div_ceil(self.memory.chunk_steps) as u64;
+        let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).sum();
+        tiles.saturating_mul(chunks).saturating_mul(slices)
     }
 
     /// Number of compute dispatches of a run.

@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
     }
 
     fn finish_tile(&self, tile: &Tile) {
-        let (c, steps) = (self.config, self.plan.shape.steps);
+        let (c, steps) = (self.config, self.plan.rows.longest(&tile.rows));
         let on_host = self.plan.memory.residency == Residency::HostBetweenLayers;
         for layer in 0..c.num_layers {
             tile.projected[layer].is_whole(steps, "projected steps");
@@ -211,9 +211,15 @@ impl<'a> Walk<'a> {
             let placements = plan.weights.placements.iter();
             placements.filter(|p| p.kernel.is_step() == step).map(|p| p.slices.len() as u64).sum()
         };
-        let tiles = if empty { 0 } else { shape.batch.div_ceil(plan.memory.tile_rows) as u64 };
-        let chunks = shape.steps.div_ceil(plan.memory.chunk_steps) as u64;
-        let expected = tiles * (chunks * slices(false) + shape.steps as u64 * slices(true));
+        let tile_rows = plan.memory.tile_rows;
+        let expected: u64 = (0..if empty { 0 } else { shape.batch })
+            .step_by(tile_rows)
+            .map(|first| plan.rows.longest(&(first..shape.batch.min(first + tile_rows))))
+            .map(|steps| {
+                let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
+                chunks * slices(false) + steps as u64 * slices(true)
+            })
+            .sum();
         assert_eq!(self.dispatches, expected, "dispatches");
         assert_eq!(plan.dispatches(), expected, "dispatches that the plan counts");
         assert_eq!(
@@ -223,9 +229,19 @@ impl<'a> Walk<'a> {
         );
     }
 
-    /// The directions, rows and vec4s of a window, which must be of the tile under way.
+    /// Checks that `rows` rows of the tile under way, the first ones, hold all that have not ended
+    /// at processing step `k`.
+    fn check_rows(&self, rows: usize, k: usize) {
+        let tile = &self.tile.as_ref().unwrap().rows;
+        assert!(rows <= tile.len(), "{rows} rows of a tile of {}", tile.len());
+        let active = self.plan.rows.active(tile, k);
+        assert!(rows >= active, "{rows} rows, {active} have not ended at step {k}");
+    }
+
+    /// The directions of a window, and its rows over all its steps.
     fn window(&self, window: &Window) -> (Range<usize>, u64) {
-        assert_eq!(window.rows, self.tile.as_ref().unwrap().rows, "rows of a window");
+        assert_eq!(window.rows.start, self.tile.as_ref().unwrap().rows.start, "first row");
+        self.check_rows(window.rows.len(), window.steps.start);
         let directions = match window.direction {
             Some(d) => d..d + 1,
             None => 0..self.config.num_directions(),
@@ -318,8 +334,11 @@ impl<'a> Walk<'a> {
         let mut steps = None;
         for (slice, placed) in slices.iter().zip(&placement.slices) {
             let record = &plan.launches[slice.launch];
-            assert_eq!(record.batch as usize, self.tile.as_ref().unwrap().rows.len());
+            let tile_rows = self.tile.as_ref().unwrap().rows.len();
             let first = record.first_step as usize;
+            self.check_rows(record.rows as usize, first);
+            let between_steps = if record.natural == 1 { tile_rows } else { record.rows as usize };
+            assert_eq!(record.batch as usize, between_steps, "rows from one step to the next");
             let range = first..first + record.steps as usize;
             assert_eq!(*steps.get_or_insert(range.clone()), range);
             assert!(range.len() <= plan.memory.chunk_steps);
@@ -329,9 +348,9 @@ impl<'a> Walk<'a> {
             assert_eq!(record.k_quads as usize, placement.layout.k_quads);
             assert_eq!(record.cells.len(), c.num_directions());
             let (rows, covered) = if kernel.is_step() {
-                (u64::from(record.batch), g.step_rows * g.step_groups)
+                (u64::from(record.rows), g.step_rows * g.step_groups)
             } else {
-                let rows = u64::from(record.batch) * u64::from(record.steps);
+                let rows = u64::from(record.rows) * u64::from(record.steps);
                 (rows, g.projection_rows * g.projection_groups)
             };
             let wanted = [placed.blocks.len() as u64, rows.div_ceil(u64::from(covered))];
@@ -339,10 +358,10 @@ impl<'a> Walk<'a> {
             assert_eq!([u64::from(x), u64::from(y)], wanted, "grid of {kernel:?}");
             assert_eq!(z as usize, c.num_directions());
             assert!(x.max(y).max(z) <= self.capabilities.max_workgroups, "grid beyond the limit");
-            let words =
-                u64::from(record.batch) + plan.shape.steps as u64 * u64::from(record.mask_words);
-            assert!(words <= plan.memory.row_words, "reset bits beyond their buffer");
-            assert!(u64::from(record.mask_words) * 32 >= u64::from(record.batch));
+            let bits = plan.shape.steps as u64 * u64::from(record.mask_words);
+            assert!(u64::from(record.mask) >= tile_rows as u64, "reset bits in the lengths");
+            assert!(u64::from(record.mask) + bits <= plan.memory.row_words, "reset bits");
+            assert!(record.mask_words as usize * 32 >= tile_rows, "a reset bit a row");
             for (d, cell) in record.cells.iter().enumerate() {
                 assert_eq!(u64::from(cell.weights), placed.offsets[d]);
                 assert_eq!(cell.reversed == 1, c.directions.is_reverse(d));
@@ -360,7 +379,7 @@ impl<'a> Walk<'a> {
 
     fn check_gates(&self, record: &LaunchRecord) {
         let mut regions = Regions::default();
-        let window = u64::from(record.batch) * u64::from(record.steps);
+        let window = u64::from(record.rows) * u64::from(record.steps);
         for cell in &record.cells {
             let start = u64::from(cell.gates);
             regions.add("gates", start..start + 3 * window * u64::from(record.unit_quads));
@@ -373,7 +392,7 @@ impl<'a> Walk<'a> {
         let (plan, c) = (self.plan, self.config);
         let units = u64::from(record.unit_quads);
         let stride = u64::from(record.state_stride);
-        let padded = u64::from(record.batch.next_multiple_of(plan.geometry.step_rows));
+        let padded = u64::from(record.rows.next_multiple_of(plan.geometry.step_rows));
         assert!(stride >= padded * units, "row blocks read whole");
         let mut regions = Regions::default();
         let layout = crate::plan::ArenaLayout::new(plan);

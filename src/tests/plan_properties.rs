@@ -8,8 +8,9 @@ use proptest::test_runner::RngSeed;
 
 use super::plan_invariants::check;
 use super::plans::{bidirectional, gpu};
+use super::support::Random;
 use crate::kernels::LaunchRecord;
-use crate::plan::{Capabilities, LaunchSlice, Operation, Plan, PlanOptions, RowOrder};
+use crate::plan::{Capabilities, Geometry, LaunchSlice, Operation, Plan, PlanOptions, RowOrder};
 use crate::*;
 
 /// About uniform in the logarithm.
@@ -85,16 +86,23 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
         })
 }
 
-/// A shape, and one that is nowhere larger.
-fn shapes() -> impl Strategy<Value = (SequenceShape, SequenceShape)> {
-    (size(0, 2000), size(0, 2000), any::<f64>(), any::<f64>()).prop_flat_map(
-        |(steps, batch, ..)| {
-            let smaller = (0..=steps, 0..=batch);
-            smaller.prop_map(move |(t, b)| {
-                (SequenceShape::new(steps, batch), SequenceShape::new(t, b))
-            })
-        },
-    )
+/// Rows of one length, or of any lengths.
+fn rows(steps: usize, batch: usize) -> impl Strategy<Value = RowOrder> {
+    let shape = SequenceShape::new(steps, batch);
+    proptest::option::of(any::<u64>()).prop_map(move |seed| {
+        let lengths = seed.map(|seed| {
+            let mut random = Random::new(seed);
+            (0..batch).map(|_| random.below(steps + 1)).collect::<Vec<_>>()
+        });
+        RowOrder::new(shape, lengths.as_deref()).unwrap()
+    })
+}
+
+/// The rows of a session, and those of a run that is nowhere larger.
+fn runs() -> impl Strategy<Value = (RowOrder, RowOrder)> {
+    (size(0, 2000), size(0, 2000))
+        .prop_flat_map(|(steps, batch)| (Just((steps, batch)), 0..=steps, 0..=batch))
+        .prop_flat_map(|((steps, batch), t, b)| (rows(steps, batch), rows(t, b)))
 }
 
 /// The same cases every time; others, and as many as it says, under `PROPTEST_CASES`.
@@ -114,11 +122,13 @@ proptest! {
     #[test]
     fn plans_keep_their_invariants(
         config in configs(),
-        (shape, smaller) in shapes(),
+        (rows, smaller) in runs(),
         capabilities in capabilities(),
         options in plan_options(),
     ) {
-        let plan = match Plan::new(&config, shape, &capabilities, &options) {
+        let geometry =
+            Geometry::choose(&config, rows.shape().batch, options.precision, &capabilities);
+        let plan = match Plan::within(&config, rows, &capabilities, &options, geometry, None) {
             Ok(plan) => plan,
             Err(error) => {
                 prop_assert_eq!(error.kind(), ErrorKind::ExceedsLimits, "{}", error);
@@ -131,12 +141,13 @@ proptest! {
         check(&plan, &capabilities);
         for all_layers in [false, true] {
             let options = PlanOptions { all_layers, ..options.clone() };
+            let shape = smaller.shape();
             let inside = Plan::within(
-                &config, RowOrder::full(smaller), &capabilities, &options, plan.geometry, Some(&plan.memory),
+                &config, smaller.clone(), &capabilities, &options, geometry, Some(&plan.memory),
             );
             let inside = match inside {
                 Ok(inside) => inside,
-                Err(error) => return Err(TestCaseError::fail(format!("{smaller}: {error}"))),
+                Err(error) => return Err(TestCaseError::fail(format!("{shape}: {error}"))),
             };
             check(&inside, &capabilities);
             let (small, large) = (&inside.memory, &plan.memory);
