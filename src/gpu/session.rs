@@ -24,7 +24,7 @@ pub(crate) struct GpuSession {
     pub(super) options: PlanOptions,
     pub(super) capacity: Memory,
     /// Launch records that the uniform buffer has room for.
-    launch_capacity: usize,
+    launch_capacity: u64,
     /// The plan of the last run.
     pub(super) plan: Arc<Plan>,
     /// Whether the launch buffer holds the plan's records, and with which mask offset.
@@ -86,10 +86,10 @@ impl GpuSession {
             .map(|_| make("wgru.arena", 16 * memory.arena, storage | Usage::COPY_SRC))
             .collect::<Result<Vec<_>>>()?;
         let rows = make("wgru.rows", 4 * memory.row_words, storage)?;
-        let launch_capacity = plan.launches.len().max(1);
+        let launch_capacity = plan.most_launches().max(1);
         let launches = make(
             "wgru.launches",
-            launch_capacity as u64 * plan.uniform_stride,
+            launch_capacity * plan.uniform_stride,
             Usage::UNIFORM | Usage::COPY_DST,
         )?;
         let steps = if plan.immediates { None } else { Some(step_slots(context, &plan)?) };
@@ -198,17 +198,18 @@ impl GpuSession {
             self.plan.geometry,
             Some(&self.capacity),
         )?;
-        if plan.launches.len() > self.launch_capacity {
-            self.launch_capacity = plan.launches.len();
+        let launches = plan.most_launches();
+        if launches > self.launch_capacity {
             let inner = &self.context.inner;
             self.launches = buffer(
                 &inner.device,
                 &inner.counters,
                 "wgru.launches",
-                self.launch_capacity as u64 * plan.uniform_stride,
+                launches * plan.uniform_stride,
                 wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
                 false,
             )?;
+            self.launch_capacity = launches;
             self.bind_groups.clear();
         }
         self.plan = Arc::new(plan);

@@ -358,7 +358,10 @@ impl<'a> Walk<'a> {
             assert_eq!([u64::from(x), u64::from(y)], wanted, "grid of {kernel:?}");
             assert_eq!(z as usize, c.num_directions());
             assert!(x.max(y).max(z) <= self.capabilities.max_workgroups, "grid beyond the limit");
-            let bits = plan.shape.steps as u64 * u64::from(record.mask_words);
+            // Networks that read backwards take no mask.
+            let masked =
+                if c.directions == crate::Directions::Forward { plan.shape.steps } else { 0 };
+            let bits = masked as u64 * u64::from(record.mask_words);
             assert!(u64::from(record.mask) >= tile_rows as u64, "reset bits in the lengths");
             assert!(u64::from(record.mask) + bits <= plan.memory.row_words, "reset bits");
             assert!(record.mask_words as usize * 32 >= tile_rows, "a reset bit a row");
