@@ -18,11 +18,12 @@ struct Cell {
     candidate_alpha: f32,
     candidate_beta: f32,
     clip: f32,        // 0: no clip
-    unused: u32,
+    units: u32,       // H; the last quad may hold padding
 }
 
 struct Launch {
-    batch: u32,          // rows of the tile
+    batch: u32,          // rows from one step to the next, in sources and outputs
+    rows: u32,           // rows of the chunk, the first of the tile; gate inputs hold these alone
     steps: u32,          // processing steps of the chunk
     first_step: u32,     // processing step at which the chunk begins
     unit_quads: u32,     // ceil(H / 4)
@@ -34,6 +35,9 @@ struct Launch {
     mask: u32,           // first word of the reset bits, in `rows`; 0: none
     mask_words: u32,     // words of a step's reset bits
     natural: u32,        // 1: outputs and sources are indexed by time, 0: by step of the chunk
+    unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
     cells: array<Cell, CELLS>,
 }
 
@@ -52,6 +56,13 @@ fn gate_activation(cell: Cell, x: vec4<f32>) -> vec4<f32> {
 fn candidate_activation(cell: Cell, x: vec4<f32>) -> vec4<f32> {
     if STANDARD_CELL { return saturating_tanh(x); }
     return activate(cell.candidate_code, cell.candidate_alpha, cell.candidate_beta, clipped(cell, x));
+}
+
+// Padding units have zero weights, but a non-finite operand times zero is NaN, and activations need not
+// be 0 at 0: states are kept 0 there, so that the next product adds nothing.
+fn unpadded(cell: Cell, quad: u32, v: vec4<f32>) -> vec4<f32> {
+    let unit = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(0.0), v, unit < vec4<u32>(cell.units));
 }
 
 fn next_state(z: vec4<f32>, n: vec4<f32>, h: vec4<f32>) -> vec4<f32> {

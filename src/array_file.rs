@@ -71,7 +71,8 @@ fn decode_reals<A: Real>(
     Some(Ok(()))
 }
 
-/// Reads row lengths: one dimension of integers of any width.
+/// Reads row lengths: one dimension of integers of any width, or a single integer without
+/// dimensions for one row.
 ///
 /// # Errors
 /// As [`read()`]; also [`ErrorKind::InvalidShape`] for a negative length or more dimensions.
@@ -90,7 +91,7 @@ pub fn read_lengths(path: impl AsRef<Path>) -> Result<Vec<usize>> {
         }
         Some(Ok(()))
     })?;
-    if array.ndim() != 1 {
+    if array.ndim() > 1 {
         return Err(Error::new(
             ErrorKind::InvalidShape,
             format!(

@@ -10,6 +10,8 @@
 //! and how a word becomes its input.
 
 mod classifier;
+#[path = "../../src/bin/wgru/environment.rs"]
+mod environment;
 mod records;
 
 use std::env;
@@ -28,6 +30,7 @@ use records::{Golden, held_out, trained};
 const LARGEST_DIFFERENCE: f64 = 1e-4;
 
 fn main() -> ExitCode {
+    environment::silence_device_selection();
     match run() {
         Ok(code) => code,
         Err(error) => {

@@ -207,6 +207,10 @@ fn screen(text: &[u8]) -> Result<()> {
     let mut number: Option<usize> = None;
     for (at, byte) in text.iter().chain(b" ").enumerate() {
         if let Some(open) = quote {
+            // The parser honours escapes; what hides behind one would not be seen here.
+            if *byte == b'\\' {
+                return Err(invalid("the header holds an escape sequence".to_owned()));
+            }
             quote = (*byte != open).then_some(open);
             continue;
         }
@@ -242,6 +246,9 @@ fn screen(text: &[u8]) -> Result<()> {
         if depth > 4 {
             return Err(invalid("the header nests too deeply".to_owned()));
         }
+    }
+    if quote.is_some() {
+        return Err(invalid("the header ends inside a string".to_owned()));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! | `wgru.reset` | `before` or `after` |
 //! | `wgru.directions` | `forward`, `reverse` or `bidirectional` |
 //! | `wgru.gate_activation`, `wgru.candidate_activation` | `Sigmoid`, `HardSigmoid(0.2, 0.5)`, ... |
-//! | `wgru.clip` | a number above 0 |
+//! | `wgru.clip` | a number above 0, or `none` |
 //! | the last three with `.reverse` appended | the same for the second direction, where it differs |
 //! | `wgru.output_order` | `time` or `processing` |
 //! | `wgru.source` | what the weights were converted from; any text |
@@ -33,7 +33,8 @@ pub(crate) struct Statements {
     directions: Option<Directions>,
     gate: [Option<Activation>; 2],
     candidate: [Option<Activation>; 2],
-    clip: [Option<f32>; 2],
+    /// `Some(None)`: stated to have none.
+    clip: [Option<Option<f32>>; 2],
     pub(crate) output_order: Option<OutputOrder>,
     /// What the weights were converted from.
     pub(crate) source: Option<String>,
@@ -71,7 +72,13 @@ impl Statements {
                 ("candidate_activation", d) => set(&mut this.candidate[d], value.parse().ok()),
                 ("clip", d) => set(
                     &mut this.clip[d],
-                    value.parse().ok().filter(|c: &f32| c.is_finite() && *c > 0.0),
+                    match value.as_str() {
+                        "none" => Some(None),
+                        number => {
+                            let clip = number.parse().ok();
+                            clip.filter(|c: &f32| c.is_finite() && *c > 0.0).map(Some)
+                        }
+                    },
                 ),
                 ("source", 0) => set(&mut this.source, Some(value.clone())),
                 _ => {
@@ -110,8 +117,13 @@ impl Statements {
             if suffix.is_empty() || config.directions == Directions::Bidirectional {
                 put(&format!("gate_activation{suffix}"), &functions.gate);
                 put(&format!("candidate_activation{suffix}"), &functions.candidate);
-                if let Some(clip) = functions.clip {
-                    put(&format!("clip{suffix}"), &clip);
+                match functions.clip {
+                    Some(clip) => put(&format!("clip{suffix}"), &clip),
+                    // A second direction without keys of its own would be as the first.
+                    None if !suffix.is_empty() && config.functions[0].clip.is_some() => {
+                        put(&format!("clip{suffix}"), &"none");
+                    }
+                    None => {}
                 }
             }
         }
@@ -179,7 +191,7 @@ impl Statements {
             functions.gate = self.gate[d].or(self.gate[0]).unwrap_or(functions.gate);
             functions.candidate =
                 self.candidate[d].or(self.candidate[0]).unwrap_or(functions.candidate);
-            functions.clip = self.clip[d].or(self.clip[0]);
+            functions.clip = self.clip[d].or(self.clip[0]).flatten();
         }
         let Some((gate, candidate)) = options.activations else {
             return Ok((out, stated.then_some(Evidence::Stated)));

@@ -28,7 +28,7 @@ pub(super) async fn run(
     waiting: Waiting,
 ) -> Result<()> {
     let plan = Arc::clone(&session.plan);
-    let host = Host::new(&plan, *inputs, out);
+    let host = Host::new(&plan, *inputs, out)?;
     let context = session.context.clone();
     let mut recorder = Recorder {
         session,
@@ -41,6 +41,7 @@ pub(super) async fn run(
         recorded: 0,
         longest: FIRST_SUBMISSION,
         submitted: VecDeque::new(),
+        submissions: 0,
         filling: Vec::new(),
         pending: VecDeque::new(),
         scratch: Vec::new(),
@@ -57,15 +58,22 @@ struct Piece {
 
 enum PieceOf {
     Window { window: Window, range: Range<usize>, stride: usize },
-    State { plane: usize, first_row: usize },
+    State { plane: usize, positions: Range<usize>, parity: usize },
 }
 
 /// A mapped-to-be read-back buffer and its pieces.
 struct Filled {
     buffer: wgpu::Buffer,
     mapping: Mapping,
-    submission: wgpu::SubmissionIndex,
+    /// The submission that fills it.
+    serial: u64,
     pieces: Vec<Piece>,
+}
+
+/// Work that the device was given, numbered from 1 on.
+struct Submission {
+    serial: u64,
+    index: wgpu::SubmissionIndex,
 }
 
 struct Recorder<'i, 'a, 'o> {
@@ -79,7 +87,9 @@ struct Recorder<'i, 'a, 'o> {
     /// Dispatches recorded since the last submission.
     recorded: usize,
     longest: usize,
-    submitted: VecDeque<wgpu::SubmissionIndex>,
+    /// Submissions that have not been waited for, oldest first.
+    submitted: VecDeque<Submission>,
+    submissions: u64,
     filling: Vec<Piece>,
     pending: VecDeque<Filled>,
     scratch: Vec<f32>,
@@ -101,12 +111,15 @@ impl Recorder<'_, '_, '_> {
                     }
                     self.submit_if_long().await?;
                 }
-                Operation::Steps { layer, steps, kernels } => {
+                Operation::Steps { layer, rows, steps, kernels } => {
                     let arena = SourceBuffer::Arena(plan.memory.arena_of(*layer));
-                    for step in 0..*steps {
+                    for (step, k) in steps.clone().enumerate() {
+                        let blocks = plan.row_blocks(plan.rows.active(rows, k));
                         for kernel in kernels {
                             for slice in &kernel.slices {
-                                self.dispatch(kernel.kernel, slice, arena, Some(step))?;
+                                let [x, _, z] = slice.grid;
+                                let slice = LaunchSlice { grid: [x, blocks, z], ..*slice };
+                                self.dispatch(kernel.kernel, &slice, arena, Some(step))?;
                             }
                         }
                         self.submit_if_long().await?;
@@ -123,7 +136,7 @@ impl Recorder<'_, '_, '_> {
             self.collect().await?;
         }
         while let Some(submission) = self.submitted.pop_front() {
-            self.context.wait(&submission, self.waiting).await?;
+            self.context.wait(&submission.index, self.waiting).await?;
         }
         Ok(())
     }
@@ -154,7 +167,7 @@ impl Recorder<'_, '_, '_> {
         let word = |v: u64| u32::try_from(v).expect("uniform buffers are below 4 GiB");
         let launch = word(slice.launch as u64 * self.plan.uniform_stride);
         let immediates = self.plan.immediates;
-        let step_stride = u64::from(self.context.capabilities().uniform_alignment).max(16);
+        let step_stride = self.plan.step_stride();
         let pass = self.pass.as_mut().expect("the pass was begun above");
         pass.set_pipeline(&pipeline.pipeline);
         match step {
@@ -192,26 +205,23 @@ impl Recorder<'_, '_, '_> {
             self.session.uploads.seal();
         }
         let inner = &self.context.inner;
-        let submission =
+        let index =
             scoped(&inner.device, "a submission", || inner.queue.submit([encoder.finish()]))?;
+        self.submissions += 1;
+        let serial = self.submissions;
+        self.submitted.push_back(Submission { serial, index: index.clone() });
         if !self.filling.is_empty() {
             let (buffer, mapping) = self.session.downloads.turn();
             let pieces = std::mem::take(&mut self.filling);
-            self.pending.push_back(Filled {
-                buffer,
-                mapping,
-                submission: submission.clone(),
-                pieces,
-            });
+            self.pending.push_back(Filled { buffer, mapping, serial, pieces });
         }
         if uploads_used {
-            self.session.uploads.rotate(&self.context, &submission, self.waiting).await?;
+            self.session.uploads.rotate(&self.context, &index, self.waiting).await?;
         }
-        self.submitted.push_back(submission);
         if self.submitted.len() > MAX_IN_FLIGHT
             && let Some(oldest) = self.submitted.pop_front()
         {
-            self.context.wait(&oldest, self.waiting).await?;
+            self.context.wait(&oldest.index, self.waiting).await?;
         }
         // Two read-back buffers: the other one must be free before it is filled again.
         if self.pending.len() > 1 {
@@ -223,7 +233,12 @@ impl Recorder<'_, '_, '_> {
     /// Takes the oldest filled read-back buffer to the host's arrays.
     async fn collect(&mut self) -> Result<()> {
         let Some(filled) = self.pending.pop_front() else { return Ok(()) };
-        self.context.wait(&filled.submission, self.waiting).await?;
+        // In order: each submission has the whole patience to itself.
+        while self.submitted.front().is_some_and(|s| s.serial <= filled.serial)
+            && let Some(earlier) = self.submitted.pop_front()
+        {
+            self.context.wait(&earlier.index, self.waiting).await?;
+        }
         self.context.mapped(filled.mapping).await?;
         {
             let view = filled
@@ -237,8 +252,8 @@ impl Recorder<'_, '_, '_> {
                     PieceOf::Window { window, range, stride } => {
                         self.host.scatter(window, range.clone(), *stride, data);
                     }
-                    PieceOf::State { plane, first_row } => {
-                        self.host.scatter_state(*plane, *first_row, data);
+                    PieceOf::State { plane, positions, parity } => {
+                        self.host.scatter_state(*plane, positions.clone(), *parity, data);
                     }
                 }
             }
@@ -278,8 +293,8 @@ impl Recorder<'_, '_, '_> {
         let mut bytes = vec![0u8; stride * self.plan.launches.len()];
         for (launch, slot) in self.plan.launches.iter().zip(bytes.chunks_exact_mut(stride)) {
             let mut launch = launch.clone();
-            if masked {
-                launch.mask = launch.batch;
+            if !masked {
+                launch.mask = 0;
             }
             let words = launch.words();
             slot[..4 * words.len()].copy_from_slice(bytemuck::cast_slice(&words));
@@ -380,20 +395,29 @@ impl Recorder<'_, '_, '_> {
         let plan = Arc::clone(&self.plan);
         let (layout, directions) = (ArenaLayout::new(&plan), plan.config.num_directions());
         let row_bytes = 16 * quads(plan.config.hidden_size) as u64;
-        let parity = (plan.shape.steps % 2) as u64;
+        // Rows that ended at different steps stand in either state.
+        let parities = if plan.rows.is_full() {
+            let last = plan.shape.steps % 2;
+            last..last + 1
+        } else {
+            0..2
+        };
         for layer in 0..plan.config.num_layers {
             let arena = self.session.arenas[plan.memory.arena_of(layer)].clone();
-            for direction in 0..directions {
-                let base = 16 * (layout.state(layer, direction) + parity * layout.state_stride);
-                let mut first = 0;
-                while first < rows.len() {
-                    let room = self.read_back_room(row_bytes).await?;
-                    let count = room.min(rows.len() - first);
-                    let from = base + first as u64 * row_bytes;
-                    let plane = layer * directions + direction;
-                    let what = PieceOf::State { plane, first_row: rows.start + first };
-                    self.read_back(&arena, from, count as u64 * row_bytes, what);
-                    first += count;
+            for plane in layer * directions..(layer + 1) * directions {
+                for parity in parities.clone() {
+                    let state = layout.state(layer, plane % directions);
+                    let base = 16 * (state + parity as u64 * layout.state_stride);
+                    let mut first = 0;
+                    while first < rows.len() {
+                        let room = self.read_back_room(row_bytes).await?;
+                        let count = room.min(rows.len() - first);
+                        let from = base + first as u64 * row_bytes;
+                        let positions = rows.start + first..rows.start + first + count;
+                        let what = PieceOf::State { plane, positions, parity };
+                        self.read_back(&arena, from, count as u64 * row_bytes, what);
+                        first += count;
+                    }
                 }
             }
         }

@@ -12,7 +12,7 @@ use super::weights::DeviceWeights;
 use crate::error::Result;
 use crate::kernels::{Binding, Kernel, LaunchRecord};
 use crate::model::Gru;
-use crate::plan::{Memory, Plan, PlanOptions, SourceBuffer};
+use crate::plan::{Memory, Plan, PlanOptions, RowOrder, SourceBuffer};
 use crate::sequence::{Inputs, OutputViews};
 use crate::shape::SequenceShape;
 
@@ -24,7 +24,7 @@ pub(crate) struct GpuSession {
     pub(super) options: PlanOptions,
     pub(super) capacity: Memory,
     /// Launch records that the uniform buffer has room for.
-    launch_capacity: usize,
+    launch_capacity: u64,
     /// The plan of the last run.
     pub(super) plan: Arc<Plan>,
     /// Whether the launch buffer holds the plan's records, and with which mask offset.
@@ -40,7 +40,7 @@ pub(crate) struct GpuSession {
     pub(super) uploads: UploadRing,
     pub(super) downloads: DownloadRing,
     pub(super) pipelines: HashMap<Kernel, Arc<Pipeline>>,
-    bind_groups: HashMap<BindKey, wgpu::BindGroup>,
+    pub(super) bind_groups: HashMap<BindKey, wgpu::BindGroup>,
     /// A run was dropped or failed half-way: staging is remade before the next.
     pub(super) interrupted: bool,
 }
@@ -62,6 +62,16 @@ impl GpuSession {
         options: &PlanOptions,
     ) -> Result<Self> {
         let plan = Plan::new(gru.config(), shape, context.capabilities(), options)?;
+        Self::from_plan(context, gru, options, plan)
+    }
+
+    /// A session for runs within `plan`, which was made for the network with `options`.
+    pub(crate) fn from_plan(
+        context: &GpuContext,
+        gru: &Gru,
+        options: &PlanOptions,
+        plan: Plan,
+    ) -> Result<Self> {
         let inner = &context.inner;
         let make = |label: &str, size: u64, usage: wgpu::BufferUsages| {
             buffer(&inner.device, &inner.counters, label, size, usage, false)
@@ -76,10 +86,10 @@ impl GpuSession {
             .map(|_| make("wgru.arena", 16 * memory.arena, storage | Usage::COPY_SRC))
             .collect::<Result<Vec<_>>>()?;
         let rows = make("wgru.rows", 4 * memory.row_words, storage)?;
-        let launch_capacity = plan.launches.len().max(1);
+        let launch_capacity = plan.most_launches().max(1);
         let launches = make(
             "wgru.launches",
-            launch_capacity as u64 * plan.uniform_stride,
+            launch_capacity * plan.uniform_stride,
             Usage::UNIFORM | Usage::COPY_DST,
         )?;
         let steps = if plan.immediates { None } else { Some(step_slots(context, &plan)?) };
@@ -156,44 +166,50 @@ impl GpuSession {
         out: &mut OutputViews<'_, f32>,
         waiting: Waiting,
     ) -> Result<()> {
-        self.prepare(inputs.shape(), !out.layers.is_empty())?;
+        self.prepare(inputs.shape(), inputs.lengths, !out.layers.is_empty())?;
         self.interrupted = true;
         executor::run(self, inputs, out, waiting).await?;
         self.interrupted = false;
         Ok(())
     }
 
-    /// Makes the plan for `shape`, unless it is the last run's.
-    fn prepare(&mut self, shape: SequenceShape, all_layers: bool) -> Result<()> {
+    /// Makes the plan for a run, unless it is the last run's.
+    fn prepare(
+        &mut self,
+        shape: SequenceShape,
+        lengths: Option<&[usize]>,
+        all_layers: bool,
+    ) -> Result<()> {
         if self.interrupted {
             self.uploads = UploadRing::new(&self.context, self.capacity.staging)?;
             self.downloads = DownloadRing::new(&self.context, self.capacity.staging)?;
             self.launches_for = None;
             self.interrupted = false;
         }
-        if self.plan.shape == shape && self.plan.options.all_layers == all_layers {
+        if self.plan.rows.is_for(shape, lengths) && self.plan.options.all_layers == all_layers {
             return Ok(());
         }
         let options = PlanOptions { all_layers, ..self.options.clone() };
         let plan = Plan::within(
             self.gru.config(),
-            shape,
+            RowOrder::new(shape, lengths)?,
             self.context.capabilities(),
             &options,
             self.plan.geometry,
             Some(&self.capacity),
         )?;
-        if plan.launches.len() > self.launch_capacity {
-            self.launch_capacity = plan.launches.len();
+        let launches = plan.most_launches();
+        if launches > self.launch_capacity {
             let inner = &self.context.inner;
             self.launches = buffer(
                 &inner.device,
                 &inner.counters,
                 "wgru.launches",
-                self.launch_capacity as u64 * plan.uniform_stride,
+                launches * plan.uniform_stride,
                 wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
                 false,
             )?;
+            self.launch_capacity = launches;
             self.bind_groups.clear();
         }
         self.plan = Arc::new(plan);
@@ -253,7 +269,7 @@ impl GpuSession {
 /// The uniform slots that tell a step kernel its step of the chunk.
 fn step_slots(context: &GpuContext, plan: &Plan) -> Result<wgpu::Buffer> {
     let inner = &context.inner;
-    let stride = u64::from(inner.capabilities.uniform_alignment).max(16);
+    let stride = plan.step_stride();
     let steps = plan.memory.chunk_steps;
     let size = steps as u64 * stride;
     let usage = wgpu::BufferUsages::UNIFORM;

@@ -72,7 +72,8 @@ impl Memory {
         };
         let good = preferred.iter().map(|r| (*r, GOOD_CHUNK_STEPS, GOOD_TILE_ROWS));
         for (residency, min_steps, min_rows) in good.chain([(last, 1, 1)]) {
-            if let Some(memory) = solver.attempt(residency, min_steps, min_rows) {
+            if let Some(mut memory) = solver.attempt(residency, min_steps, min_rows) {
+                memory.staging = capacity.map_or(memory.staging, |c| c.staging);
                 return Ok(memory);
             }
         }
@@ -232,7 +233,12 @@ impl Solver<'_> {
         let planes = c.state_planes() as u64;
         let scratch = if c.reset == ResetForm::Before { 2 * d } else { 0 };
         let states = product(&[2 * planes + scratch, state]);
-        let mask_words = product(&[self.shape.steps as u64, (rows as u64).div_ceil(32)]);
+        // Only forward networks take a reset mask.
+        let mask_steps = match c.directions {
+            Directions::Forward => self.shape.steps as u64,
+            _ => 0,
+        };
+        let mask_words = product(&[mask_steps, (rows as u64).div_ceil(32)]);
         // Bindings are multiples of 16 bytes.
         let row_words = (rows as u64).saturating_add(mask_words);
         let row_words = row_words.checked_next_multiple_of(4).unwrap_or(u64::MAX);

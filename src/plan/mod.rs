@@ -12,12 +12,15 @@ mod capabilities;
 mod display;
 mod geometry;
 mod memory;
+mod rows;
 mod schedule;
 mod weights;
 
 pub use capabilities::Capabilities;
+pub(crate) use display::human_bytes;
 pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
+pub(crate) use rows::RowOrder;
 pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
 pub(crate) use weights::{Placement, WeightPlan};
 
@@ -76,6 +79,7 @@ pub(crate) struct Window {
 pub struct Plan {
     pub(crate) config: GruConfig,
     pub(crate) shape: SequenceShape,
+    pub(crate) rows: RowOrder,
     pub(crate) options: PlanOptions,
     pub(crate) geometry: Geometry,
     pub(crate) memory: Memory,
@@ -83,6 +87,7 @@ pub struct Plan {
     pub(crate) immediates: bool,
     pub(crate) software: bool,
     pub(crate) uniform_stride: u64,
+    pub(crate) uniform_alignment: u64,
     pub(crate) launches: Vec<LaunchRecord>,
     pub(crate) operations: Vec<Operation>,
 }
@@ -101,18 +106,37 @@ impl Plan {
         options: &PlanOptions,
     ) -> Result<Self> {
         let geometry = Geometry::choose(config, shape.batch, options.precision, capabilities);
-        Self::within(config, shape, capabilities, options, geometry, None)
+        Self::within(config, RowOrder::full(shape), capabilities, options, geometry, None)
     }
 
-    /// The plan for a run of `shape` with a session's kernels, inside its buffers.
-    pub(crate) fn within(
+    /// The plan for a run of `shape` whose row b has `lengths[b]` steps: rows that have ended
+    /// cost nothing beyond the block of rows that they share.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new); [`ErrorKind::InvalidShape`] where `lengths` are not one
+    /// number of 0 to T a row.
+    pub fn with_lengths(
         config: &GruConfig,
         shape: SequenceShape,
+        lengths: &[usize],
+        capabilities: &Capabilities,
+        options: &PlanOptions,
+    ) -> Result<Self> {
+        let rows = RowOrder::new(shape, Some(lengths))?;
+        let geometry = Geometry::choose(config, shape.batch, options.precision, capabilities);
+        Self::within(config, rows, capabilities, options, geometry, None)
+    }
+
+    /// The plan for a run of `rows` with a session's kernels, inside its buffers.
+    pub(crate) fn within(
+        config: &GruConfig,
+        rows: RowOrder,
         capabilities: &Capabilities,
         options: &PlanOptions,
         geometry: Geometry,
         capacity: Option<&Memory>,
     ) -> Result<Self> {
+        let shape = rows.shape();
         config.validate()?;
         capabilities.validate()?;
         options.validate()?;
@@ -142,6 +166,7 @@ impl Plan {
         let mut plan = Self {
             config: config.clone(),
             shape,
+            rows,
             options: options.clone(),
             geometry,
             memory,
@@ -149,6 +174,7 @@ impl Plan {
             immediates: capabilities.immediates,
             software: capabilities.software,
             uniform_stride: record.next_multiple_of(u64::from(capabilities.uniform_alignment)),
+            uniform_alignment: u64::from(capabilities.uniform_alignment),
             launches: Vec::new(),
             operations: Vec::new(),
         };
@@ -159,27 +185,28 @@ impl Plan {
 
     /// Checks, before anything is allocated for them, that the pieces of the run can be held.
     fn check_pieces(&self, capabilities: &Capabilities) -> Result<()> {
-        let [tiles, chunks] = [
-            (self.shape.batch, self.memory.tile_rows),
-            (self.shape.steps, self.memory.chunk_steps),
-        ]
-        .map(|(all, piece)| all.div_ceil(piece) as u64);
-        let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).sum();
-        let launches = tiles.saturating_mul(chunks).saturating_mul(slices);
         // Dynamic offsets have 32 bits.
         let room = capabilities.max_buffer.min(u64::from(u32::MAX)) / self.uniform_stride;
-        let most = room.min(MAX_LAUNCHES);
+        let (launches, most) = (self.most_launches(), room.min(MAX_LAUNCHES));
         if launches > most {
             return Err(Error::new(
                 ErrorKind::ExceedsLimits,
                 format!(
-                    "{tiles} tiles of {} rows in {chunks} chunks of {} steps make {launches} \
-                     launches, {most} are possible: raise the memory budget, or cut the run",
-                    self.memory.tile_rows, self.memory.chunk_steps
+                    "{} in tiles of {} rows and chunks of {} steps makes {launches} launches, \
+                     {most} are possible: raise the memory budget, or cut the run",
+                    self.shape, self.memory.tile_rows, self.memory.chunk_steps
                 ),
             ));
         }
         Ok(())
+    }
+
+    /// Launch records of the plan where no row ends early: those of any other lengths are fewer.
+    pub(crate) fn most_launches(&self) -> u64 {
+        let tiles = self.shape.batch.div_ceil(self.memory.tile_rows) as u64;
+        let chunks = self.shape.steps.div_ceil(self.memory.chunk_steps) as u64;
+        let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).sum();
+        tiles.saturating_mul(chunks).saturating_mul(slices)
     }
 
     /// Number of compute dispatches of a run.
@@ -189,11 +216,29 @@ impl Plan {
             .map(|operation| match operation {
                 Operation::Project { slices, .. } => slices.len() as u64,
                 Operation::Steps { steps, kernels, .. } => {
-                    *steps as u64 * kernels.iter().map(|k| k.slices.len() as u64).sum::<u64>()
+                    steps.len() as u64 * kernels.iter().map(|k| k.slices.len() as u64).sum::<u64>()
                 }
                 _ => 0,
             })
             .sum()
+    }
+
+    /// Rows that step kernels take part in, added up over the steps of every layer and
+    /// direction: the sum of the lengths, and what the blocks of rows add to it.
+    pub fn row_steps(&self) -> u64 {
+        let block = u64::from(self.geometry.step_rows * self.geometry.step_groups);
+        let blocks: u64 = self
+            .operations
+            .iter()
+            .map(|operation| match operation {
+                Operation::Steps { rows, steps, .. } => steps
+                    .clone()
+                    .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
+                    .sum(),
+                _ => 0,
+            })
+            .sum();
+        blocks * block * self.config.num_directions() as u64
     }
 
     /// Bytes of device memory: weights, biases and a session's buffers, staging included.
@@ -221,11 +266,11 @@ impl Plan {
         self.memory.chunk_steps
     }
 
-    /// Floating-point operations of the matrix products, two a multiply-add, rows counted at
-    /// their full length.
+    /// Floating-point operations of the matrix products, two a multiply-add, each row counted
+    /// at its own length.
     pub fn flops(&self) -> u64 {
         let c = &self.config;
-        let rows = (self.shape.steps as u64).saturating_mul(self.shape.batch as u64);
+        let rows = self.rows.steps_in_all();
         let per_row: u64 = (0..c.num_layers)
             .map(|l| {
                 let k = (c.layer_input_size(l) + c.hidden_size) as u64;
@@ -238,7 +283,12 @@ impl Plan {
     /// Bytes of the uniform buffers: launch records, and step indices where they are needed.
     pub(crate) fn uniform_bytes(&self) -> u64 {
         let steps = if self.immediates { 0 } else { self.memory.chunk_steps as u64 };
-        (self.launches.len().max(1) as u64 + steps) * self.uniform_stride
+        self.launches.len().max(1) as u64 * self.uniform_stride + steps * self.step_stride()
+    }
+
+    /// Bytes from one step's uniform slot to the next.
+    pub(crate) fn step_stride(&self) -> u64 {
+        self.uniform_alignment.max(16)
     }
 
     /// The variant of `kernel` that this plan runs.
@@ -278,7 +328,7 @@ fn kernels_of(reset: ResetForm) -> &'static [Kernel] {
 }
 
 impl PlanOptions {
-    fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let zero = [
             ("memory_budget", self.memory_budget == Some(0)),
             ("max_chunk_steps", self.max_chunk_steps == Some(0)),

@@ -145,7 +145,20 @@ fn hostile_headers() {
     let mut long = with_header(1, "{}", &[]);
     long[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
     let nested = format!("{}{}", "[".repeat(4000), "]".repeat(4000));
+    // Behind an escaped quote stands what a plain scan takes for the inside of a string.
+    let hidden = |what: &str, shape: &str| {
+        v1(&format!(r#"{{"descr":"<f4","fortran_order":False,"shape":{shape},'\'':{what}}}"#))
+    };
+    let brackets = format!("{}{}", "[".repeat(28), "]".repeat(28));
     let table: Vec<(&str, Vec<u8>, ErrorKind, &[&str])> = vec![
+        ("nesting behind an escape", hidden(&brackets, "(1,1)"), InvalidFile, &["escape"]),
+        (
+            "an overflow behind an escape",
+            hidden("1", "(4294967296,4294967296)"),
+            InvalidFile,
+            &["2^63"],
+        ),
+        ("an open string", v1("{'descr"), InvalidFile, &["string"]),
         ("empty", vec![], InvalidFile, &["empty"]),
         ("not numpy", b"PK\x03\x04".to_vec(), InvalidFile, &["magic"]),
         ("cut in the preamble", b"\x93NUMPY\x01".to_vec(), InvalidFile, &["version"]),

@@ -116,3 +116,21 @@ fn the_command_writes_a_file_that_loads() {
     let names = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(names, 2, "no temporary file is left");
 }
+
+/// A clip of one direction alone stays one of that direction.
+#[test]
+fn a_clip_of_one_direction_survives_saving() {
+    let source = Gru::open(test_file("data/pytorch_f32.safetensors")).unwrap();
+    assert_eq!(source.config().directions, wgru::Directions::Bidirectional);
+    for clips in [[Some(3.0), None], [None, Some(3.0)], [Some(3.0), Some(2.0)], [None, None]] {
+        let mut config = source.config().clone();
+        for (functions, clip) in config.functions.iter_mut().zip(clips) {
+            functions.clip = clip;
+        }
+        let gru = Gru::new(config.clone(), source.weights().clone()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clipped.safetensors");
+        fs::write(&path, gru.to_safetensors().unwrap()).unwrap();
+        assert_eq!(Gru::open(&path).unwrap().config(), &config);
+    }
+}

@@ -21,15 +21,19 @@ pub(crate) struct Engine {
 enum Kind {
     Reference,
     Cpu,
-    Gpu { adapter: AdapterDescription, options: GpuOptions, device: OnceLock<Device> },
+    Gpu { adapter: AdapterDescription, setting: Setting, device: OnceLock<Device> },
 }
 
-/// The settings in which every adapter is tested.
-const SETTINGS: [(&str, GpuOptions); 3] = [
-    ("", GpuOptions { runtime_checks: false, downlevel: false }),
-    ("_downlevel", GpuOptions { runtime_checks: false, downlevel: true }),
-    ("_checked", GpuOptions { runtime_checks: true, downlevel: false }),
-];
+/// How an adapter is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// As a user opens it.
+    Full,
+    /// With what every WebGPU device has, and no more.
+    Downlevel,
+    /// With wgpu's run-time checks in the kernels.
+    Checked,
+}
 
 pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
     let mut engines = vec![
@@ -40,14 +44,16 @@ pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
         let name = short_name(adapter);
         let alone = adapters.iter().filter(|a| short_name(a) == name).count() == 1;
         let name = if alone { name } else { format!("{name}_{}", adapter.index) };
-        for (setting, options) in &SETTINGS {
+        let settings = [
+            (Setting::Full, ""),
+            (Setting::Downlevel, "_downlevel"),
+            (Setting::Checked, "_checked"),
+        ];
+        for (setting, suffix) in settings {
+            let adapter = adapter.clone();
             engines.push(Engine {
-                name: format!("{name}{setting}"),
-                kind: Kind::Gpu {
-                    adapter: adapter.clone(),
-                    options: options.clone(),
-                    device: OnceLock::new(),
-                },
+                name: format!("{name}{suffix}"),
+                kind: Kind::Gpu { adapter, setting, device: OnceLock::new() },
             });
         }
     }
@@ -72,8 +78,12 @@ impl Engine {
 
     /// A context of the test's own; `None` where the engine is no adapter.
     pub(crate) fn open(&self) -> Option<GpuContext> {
-        let Kind::Gpu { adapter, options, .. } = &self.kind else { return None };
-        let context = GpuContext::open(adapter.index, options)
+        let Kind::Gpu { adapter, setting, .. } = &self.kind else { return None };
+        let options = GpuOptions {
+            runtime_checks: *setting == Setting::Checked,
+            downlevel: *setting == Setting::Downlevel,
+        };
+        let context = GpuContext::open(adapter.index, &options)
             .unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
         assert_eq!(adapters::title(context.adapter()), adapters::title(adapter));
         adapters::report(adapter);
@@ -88,9 +98,12 @@ impl Engine {
         matches!(self.kind, Kind::Reference)
     }
 
-    /// Whether wgpu's run-time checks are in the kernels.
-    pub(crate) fn is_checked(&self) -> bool {
-        matches!(&self.kind, Kind::Gpu { options, .. } if options.runtime_checks)
+    /// `None` where the engine is no adapter.
+    pub(crate) fn setting(&self) -> Option<Setting> {
+        match &self.kind {
+            Kind::Gpu { setting, .. } => Some(*setting),
+            _ => None,
+        }
     }
 
     pub(crate) fn session(&self, gru: &Gru, inputs: &Inputs<'_, f32>) -> Session {

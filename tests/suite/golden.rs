@@ -145,6 +145,7 @@ fn array(value: &Value) -> Array3<f64> {
 }
 
 /// Inputs and weights of the cases are exact in f32; reading a decimal may be off by its last bit.
+#[expect(clippy::cast_possible_truncation, reason = "the rounding is what is tested")]
 pub(crate) fn exact_f32(value: f64) -> f32 {
     let rounded = value as f32;
     let wrong = (f64::from(rounded) - value).abs();

@@ -16,6 +16,8 @@ mod misuse;
 mod numbers;
 mod oracle;
 mod problem;
+mod random;
+mod refusals;
 mod rows;
 mod sharing;
 mod sizes;
@@ -42,10 +44,12 @@ fn main() -> ExitCode {
     let mut trials = vec![plain("adapters::required_ones_are_here", move || {
         adapters::check_required(&found);
     })];
-    for (module, tests) in [("oracle", oracle::TESTS), ("misuse", misuse::TESTS)] {
+    let modules: [(&str, &[PlainTest]); 3] =
+        [("oracle", oracle::TESTS), ("misuse", misuse::TESTS), ("files", refusals::FILE_TESTS)];
+    for (module, tests) in modules {
         trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
     }
-    let modules: [(&str, &[EngineTest]); 9] = [
+    let modules: [(&str, &[EngineTest]); 10] = [
         ("conformance", conformance::TESTS),
         ("numbers", numbers::TESTS),
         ("laws", laws::TESTS),
@@ -53,8 +57,9 @@ fn main() -> ExitCode {
         ("sizes", sizes::TESTS),
         ("sharing", sharing::TESTS),
         ("allocations", allocations::TESTS),
-        ("misuse", misuse::ENGINE_TESTS),
+        ("refusals", refusals::TESTS),
         ("grid", grid::TESTS),
+        ("random", random::TESTS),
     ];
     for (module, tests) in modules {
         for (name, test) in tests {

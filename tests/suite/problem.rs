@@ -21,7 +21,7 @@ impl Random {
 
     /// An integer below `n`.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        usize::try_from(self.next() % n as u64).expect("the remainder is below n")
     }
 
     /// A value of [-bound, bound).

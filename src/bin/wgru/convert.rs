@@ -18,6 +18,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    // Files of these endings are read as what they end in.
+    let ending = args.output.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    if ["onnx", "npz", "npy"].iter().any(|e| ending.eq_ignore_ascii_case(e)) {
+        return Err(Failure::Request(format!(
+            "{}: a safetensors file is written, its name must not end in .{ending}",
+            args.output.display()
+        )));
+    }
     let gru = args.model.open()?;
     let mut file = OutputFile::create(&args.output)?;
     let bytes = gru.to_safetensors()?;

@@ -69,7 +69,12 @@ impl SequenceArgs {
         let shape = if self.batch_first { [batch, steps] } else { [steps, batch] };
         let [outer, inner] = shape;
         let mut values: Vec<f32> = Vec::new();
-        let elements = steps.checked_mul(batch).and_then(|n| n.checked_mul(config.input_size));
+        // An array's strides are products of its sizes even where one of them is 0.
+        let strides = [steps, batch, config.input_size]
+            .iter()
+            .try_fold(1usize, |n, f| n.checked_mul(*f.max(&1)))
+            .filter(|n| isize::try_from(*n).is_ok());
+        let elements = strides.map(|_| steps * batch * config.input_size);
         if elements.is_none_or(|n| values.try_reserve_exact(n).is_err()) {
             return Err(Failure::Request(format!(
                 "an input of {steps} steps, {batch} rows and {} features does not fit into memory",
