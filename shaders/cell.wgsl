@@ -22,7 +22,8 @@ struct Cell {
 }
 
 struct Launch {
-    batch: u32,          // rows of the tile
+    batch: u32,          // rows from one step to the next, in sources and outputs
+    rows: u32,           // rows of the chunk, the first of the tile; gate inputs hold these alone
     steps: u32,          // processing steps of the chunk
     first_step: u32,     // processing step at which the chunk begins
     unit_quads: u32,     // ceil(H / 4)
@@ -34,6 +35,9 @@ struct Launch {
     mask: u32,           // first word of the reset bits, in `rows`; 0: none
     mask_words: u32,     // words of a step's reset bits
     natural: u32,        // 1: outputs and sources are indexed by time, 0: by step of the chunk
+    unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
     cells: array<Cell, CELLS>,
 }
 

@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let block = launch.first_block + group.x;
     let quad = block * LANES + local.x;
     let first_row = (group.y * ROW_GROUPS + local.y) * ROWS;
-    let count = launch.steps * launch.batch;
+    let count = launch.steps * launch.rows;
     if quad >= launch.unit_quads || first_row >= count { return; }
 
     // Rows past the end, and steps past a row's length, read a row that exists; what they give is
@@ -22,8 +22,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     var operands: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
         let m = min(first_row + r, count - 1u);
-        let row = m % launch.batch;
-        let k = launch.first_step + m / launch.batch;
+        let row = m % launch.rows;
+        let k = launch.first_step + m / launch.rows;
         operands[r] = cell.source + (time_index(cell, row, k) * launch.batch + row) * launch.source_stride;
     }
     let block_vec4s = 4u * launch.k_quads * PLANES * LANES;

@@ -1,4 +1,5 @@
-// Where a row of the batch stands in time.
+// Where a row of the batch stands in time. Rows are ordered by falling length, so that those which
+// have ended are the last ones and need no dispatch.
 
 // Lengths of the tile's rows, then, from launch.mask on, one reset bit a step and row.
 @group(0) @binding(4) var<storage, read> rows: array<u32>;

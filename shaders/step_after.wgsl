@@ -17,7 +17,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let block = launch.first_block + group.x;
     let quad = block * LANES + local.x;
     let first_row = (group.y * ROW_GROUPS + local.y) * ROWS;
-    if quad >= launch.unit_quads || first_row >= launch.batch { return; }
+    if quad >= launch.unit_quads || first_row >= launch.rows { return; }
     let k = launch.first_step + step_of_chunk();
     let before = cell.state + (k % 2u) * launch.state_stride;
     let after = cell.state + ((k + 1u) % 2u) * launch.state_stride;
@@ -31,12 +31,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     for (var i = 0u; i < ROWS; i++) {
         let row = first_row + i;
-        if row < launch.batch {
+        if row < launch.rows {
             let reset = is_reset(row, k);
             let held = arena[before + row * launch.unit_quads + quad];
             let zero = vec4<f32>(0.0);
             let h = select(held, zero, reset);
-            let g = cell.gates + (step_of_chunk() * launch.batch + row) * 3u * launch.unit_quads + quad;
+            let g = cell.gates + (step_of_chunk() * launch.rows + row) * 3u * launch.unit_quads + quad;
             let r = gate_activation(cell, gates[g] + select(sums[i], zero, reset));
             let z = gate_activation(cell, gates[g + launch.unit_quads] + select(sums[ROWS + i], zero, reset));
             let hidden = select(sums[2u * ROWS + i], zero, reset) + bias;

@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let block = launch.first_block + group.x;
     let quad = block * LANES + local.x;
     let first_row = (group.y * ROW_GROUPS + local.y) * ROWS;
-    if quad >= launch.unit_quads || first_row >= launch.batch { return; }
+    if quad >= launch.unit_quads || first_row >= launch.rows { return; }
     let k = launch.first_step + step_of_chunk();
     let before = cell.state + (k % 2u) * launch.state_stride;
 
@@ -26,12 +26,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     for (var i = 0u; i < ROWS; i++) {
         let row = first_row + i;
-        if row < launch.batch {
+        if row < launch.rows {
             let reset = is_reset(row, k);
             let zero = vec4<f32>(0.0);
             let at = row * launch.unit_quads + quad;
             let h = select(arena[before + at], zero, reset);
-            let g = cell.gates + (step_of_chunk() * launch.batch + row) * 3u * launch.unit_quads + quad;
+            let g = cell.gates + (step_of_chunk() * launch.rows + row) * 3u * launch.unit_quads + quad;
             let r = gate_activation(cell, gates[g] + select(sums[i], zero, reset));
             let z = gate_activation(cell, gates[g + launch.unit_quads] + select(sums[ROWS + i], zero, reset));
             // Where h is 0, r*h is 0 whatever r is.

@@ -3,10 +3,9 @@
 //! Headers are parsed by the `npyz` crate, after a check that bounds what the parser has to
 //! handle. A declared size is compared with the file's before anything of it is allocated.
 
-mod header;
+pub(crate) mod header;
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD, ShapeBuilder};
@@ -40,30 +39,46 @@ const CHUNK: usize = 1 << 20;
 /// `.npy` file or its length is not the one declared; [`ErrorKind::InvalidShape`] where its
 /// elements are of another type, or a finite one is beyond the range of `A`.
 pub fn read<A: Real>(path: impl AsRef<Path>) -> Result<ArrayD<A>> {
-    read_as(path.as_ref(), "f32, f64 or f16", |header, bytes, out: &mut Vec<A>| {
-        match header.kind {
-            Kind::Float if matches!(header.size, 2 | 4 | 8) => {}
-            _ => return None,
-        }
-        for element in bytes.chunks_exact(header.size) {
-            let value = header.float(element);
-            let rounded = A::round(value);
-            if value.is_finite() && !rounded.is_finite() {
-                return Some(Err(format!("{value:e}, beyond the range of {}", A::NAME)));
-            }
-            out.push(rounded);
-        }
-        Some(Ok(()))
-    })
+    open_as(path.as_ref(), REALS, decode_reals)
 }
 
-/// Reads row lengths: one dimension of integers of any width.
+/// As [`read()`], from the bytes of a file.
+///
+/// # Errors
+/// As [`read()`], less those of reading.
+pub fn parse<A: Real>(bytes: &[u8]) -> Result<ArrayD<A>> {
+    read_as(&mut Cursor::new(bytes), bytes.len() as u64, REALS, decode_reals)
+}
+
+const REALS: &str = "f32, f64 or f16";
+
+fn decode_reals<A: Real>(
+    header: &Header,
+    bytes: &[u8],
+    out: &mut Vec<A>,
+) -> Option<Result<(), String>> {
+    if header.kind != Kind::Float {
+        return None;
+    }
+    for element in bytes.chunks_exact(header.size) {
+        let value = header.float(element);
+        let rounded = A::round(value);
+        if value.is_finite() && !rounded.is_finite() {
+            return Some(Err(format!("{value:e}, beyond the range of {}", A::NAME)));
+        }
+        out.push(rounded);
+    }
+    Some(Ok(()))
+}
+
+/// Reads row lengths: one dimension of integers of any width, or a single integer without
+/// dimensions for one row.
 ///
 /// # Errors
 /// As [`read()`]; also [`ErrorKind::InvalidShape`] for a negative length or more dimensions.
 pub fn read_lengths(path: impl AsRef<Path>) -> Result<Vec<usize>> {
     let path = path.as_ref();
-    let array = read_as(path, "integers", |header, bytes, out: &mut Vec<usize>| {
+    let array = open_as(path, "integers", |header, bytes, out: &mut Vec<usize>| {
         if !matches!(header.kind, Kind::Signed | Kind::Unsigned) {
             return None;
         }
@@ -76,7 +91,7 @@ pub fn read_lengths(path: impl AsRef<Path>) -> Result<Vec<usize>> {
         }
         Some(Ok(()))
     })?;
-    if array.ndim() != 1 {
+    if array.ndim() > 1 {
         return Err(Error::new(
             ErrorKind::InvalidShape,
             format!(
@@ -94,7 +109,7 @@ pub fn read_lengths(path: impl AsRef<Path>) -> Result<Vec<usize>> {
 /// # Errors
 /// As [`read()`]; also [`ErrorKind::InvalidShape`] for an integer that is neither 0 nor 1.
 pub fn read_mask(path: impl AsRef<Path>) -> Result<ArrayD<bool>> {
-    read_as(path.as_ref(), "booleans or integers", |header, bytes, out: &mut Vec<bool>| {
+    open_as(path.as_ref(), "booleans or integers", |header, bytes, out: &mut Vec<bool>| {
         if header.kind == Kind::Float {
             return None;
         }
@@ -165,35 +180,42 @@ impl Real for f64 {
     }
 }
 
-/// Decodes a file chunk by chunk. `decode` gives `None` where it does not read the element type
-/// (`wanted` names those that it does), or what is wrong with the first element it has not pushed.
+/// Decodes a file as [`read_as`] says, naming it in errors.
+fn open_as<A>(path: &Path, wanted: &str, decode: impl Decode<A>) -> Result<ArrayD<A>> {
+    open_regular(path)
+        .and_then(|(mut file, length)| read_as(&mut file, length, wanted, decode))
+        .map_err(|e| e.context(path.display()))
+}
+
+/// Appends the decoded elements of whole bytes. `None` where the element type is not read, or
+/// what is wrong with the first element that was not pushed.
+trait Decode<A>: Fn(&Header, &[u8], &mut Vec<A>) -> Option<Result<(), String>> {}
+impl<A, F: Fn(&Header, &[u8], &mut Vec<A>) -> Option<Result<(), String>>> Decode<A> for F {}
+
+/// Decodes `length` bytes of a file chunk by chunk; `wanted` names the types that `decode` reads.
 fn read_as<A>(
-    path: &Path,
+    file: &mut (impl Read + Seek),
+    length: u64,
     wanted: &str,
-    decode: impl Fn(&Header, &[u8], &mut Vec<A>) -> Option<Result<(), String>>,
+    decode: impl Decode<A>,
 ) -> Result<ArrayD<A>> {
-    let inner = || {
-        let (mut file, length) = open_regular(path)?;
-        let header = Header::read(&mut file, length)?;
-        let wrong_type = || {
-            Error::new(
-                ErrorKind::InvalidShape,
-                format!("elements must be {wanted}, they are of the type '{}'", header.descr),
-            )
-        };
-        decode(&header, &[], &mut Vec::new()).ok_or_else(wrong_type)?.ok();
-        let values = read_values(&mut file, &header, decode)?;
-        let shape = header.shape.clone().set_f(header.fortran);
-        ArrayD::from_shape_vec(shape, values)
-            .map_err(|e| Error::new(ErrorKind::InvalidShape, format!("the shape: {e}")))
-    };
-    inner().map_err(|e| e.context(path.display()))
+    let header = Header::read(file, length)?;
+    if decode(&header, &[], &mut Vec::new()).is_none() {
+        return Err(Error::new(
+            ErrorKind::InvalidShape,
+            format!("elements must be {wanted}, they are of the type '{}'", header.descr),
+        ));
+    }
+    let values = read_values(file, &header, decode)?;
+    let shape = header.shape.clone().set_f(header.fortran);
+    ArrayD::from_shape_vec(shape, values)
+        .map_err(|e| Error::new(ErrorKind::InvalidShape, format!("the shape: {e}")))
 }
 
 fn read_values<A>(
-    file: &mut File,
+    file: &mut (impl Read + Seek),
     header: &Header,
-    decode: impl Fn(&Header, &[u8], &mut Vec<A>) -> Option<Result<(), String>>,
+    decode: impl Decode<A>,
 ) -> Result<Vec<A>> {
     let cannot =
         |e: std::io::Error| Error::with_source(ErrorKind::Io, format!("cannot read: {e}"), e);

@@ -39,15 +39,17 @@ impl LoadOptions {
     }
 
     /// Which GRU of a file of named tensors: the one whose tensors are called
-    /// `prefix.weight_ih_l0` and so on (`/` may stand in place of the dot). An empty prefix is
-    /// the GRU whose names have none. Default: the only GRU of the file.
+    /// `prefix.weight_ih_l0` and so on (`/` may stand in place of the dot). The first parts of a
+    /// longer prefix are enough where they lead to one GRU. An empty prefix is the GRU whose names
+    /// have none. Default: the only GRU of the file.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
-    /// Which GRU of an ONNX file: a node's name, the name of one of its outputs, or its index
-    /// among the file's GRUs. Default: the only one.
+    /// Which GRU of an ONNX file: its name or its index, as [`Gru::list`](crate::Gru::list) gives
+    /// them (that of several layers is called after its first node); or one node alone, by its
+    /// name or by one of its outputs. Default: the only one.
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = Some(node.into());
         self

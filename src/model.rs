@@ -21,10 +21,11 @@ pub struct Gru {
 }
 
 impl Gru {
-    /// The only GRU of a file: safetensors in the names of PyTorch, of the textbook or of this
-    /// crate ([`Convention`]).
+    /// The only GRU of a file: safetensors or npz in the names of PyTorch, of the textbook, of
+    /// Keras or of this crate ([`Convention`]), or ONNX, where the layers of one `torch.nn.GRU`
+    /// are one GRU.
     ///
-    /// The file is read once; weights are views of its bytes.
+    /// The file is read once; weights are views of its bytes, unless it compresses them.
     ///
     /// # Errors
     /// As [`open_with`](Gru::open_with).
@@ -47,6 +48,14 @@ impl Gru {
     ///   network, or a feature that is not computed.
     pub fn open_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
         Ok(Self { inner: Arc::new(format::load(path.as_ref(), options)?) })
+    }
+
+    /// The GRU of a file's bytes that `options` select. The bytes are kept, not copied.
+    ///
+    /// # Errors
+    /// As [`open_with`](Gru::open_with), less those of reading.
+    pub fn from_bytes(bytes: Vec<u8>, options: &LoadOptions) -> Result<Self> {
+        Ok(Self { inner: Arc::new(format::load_bytes(Arc::new(bytes), options)?) })
     }
 
     /// The GRU among named tensors that `options` select; see [`TensorSet`] for an example.
@@ -100,6 +109,29 @@ impl Gru {
     /// As [`list`](Gru::list).
     pub fn list_with(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vec<ListedGru>> {
         format::list(path.as_ref(), options)
+    }
+
+    /// The network as a safetensors file in this crate's own convention
+    /// ([`Convention::Wgru`]): PyTorch's names, everything else stated in the metadata. Weights
+    /// keep their values, and their element types where a tensor's parts agree on one.
+    ///
+    /// ```
+    /// # use wgru::{Gru, LoadOptions, Tensor, TensorSet};
+    /// # let mut set = TensorSet::new();
+    /// # for name in ["W_u", "W_R", "W_h"] {
+    /// #     set.insert(Tensor::from_f32(name, &[1, 3], &[0.1, 0.2, 0.3])?);
+    /// # }
+    /// let textbook = Gru::from_tensors(&set, &LoadOptions::new())?;
+    /// let again = Gru::from_bytes(textbook.to_safetensors()?, &LoadOptions::new())?;
+    /// assert_eq!(again.config(), textbook.config());
+    /// # Ok::<(), wgru::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory) where the file does not fit into
+    /// memory.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        format::canonical::write(&self.inner)
     }
 
     /// Sizes, layers, directions, reset form and functions.

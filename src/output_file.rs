@@ -88,6 +88,14 @@ impl OutputFile {
         Ok(Sink::Temporary { file, target })
     }
 
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], naming the path.
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes).map_err(|e| cannot_write(&self.name, e))
+    }
+
     /// Puts the file into its place.
     ///
     /// # Errors
@@ -131,7 +139,10 @@ pub(crate) fn cannot_write(name: &Path, e: io::Error) -> Error {
     // The temporary file's own name would only mislead.
     let reason = match e.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code).to_string(),
-        None => e.to_string(),
+        None => {
+            let text = e.to_string();
+            text.split_once(" at path ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+        }
     };
     let message = format!("{}: cannot write: {reason}", name.display());
     Error::with_source(ErrorKind::Io, message, e)

@@ -185,17 +185,22 @@ impl<A> Output<A> {
 
 impl<A: Clone + num_zero::Zero> Output<A> {
     /// Zeroed outputs of the right shapes for a run of `shape`.
-    pub(crate) fn zeros(config: &GruConfig, shape: SequenceShape, batch_first: bool) -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`] where they do not fit.
+    pub(crate) fn zeros(
+        config: &GruConfig,
+        shape: SequenceShape,
+        batch_first: bool,
+    ) -> Result<Self> {
         let SequenceShape { steps, batch } = shape;
         let width = config.output_size();
-        let dim = if batch_first { (batch, steps, width) } else { (steps, batch, width) };
-        Self {
-            hidden_states: Array3::from_elem(dim, A::ZERO),
-            final_state: Array3::from_elem(
-                (config.state_planes(), batch, config.hidden_size),
-                A::ZERO,
-            ),
-        }
+        let dim = if batch_first { [batch, steps, width] } else { [steps, batch, width] };
+        let states = [config.state_planes(), batch, config.hidden_size];
+        Ok(Self {
+            hidden_states: zeroed("the output", dim)?,
+            final_state: zeroed("the state", states)?,
+        })
     }
 
     /// Time-major views of the outputs for an engine to fill.
@@ -218,6 +223,21 @@ pub(crate) struct OutputViews<'a, A = f32> {
     pub(crate) final_state: ArrayViewMut3<'a, A>,
     /// Empty, or one `[T, B, D*H]` a layer: the states of every layer, kept for verification.
     pub(crate) layers: Vec<ArrayViewMut3<'a, A>>,
+}
+
+/// A zeroed array, or an error that names `what` where memory cannot hold it.
+pub(crate) fn zeroed<A: Clone + num_zero::Zero>(what: &str, dim: [usize; 3]) -> Result<Array3<A>> {
+    // An array's strides are products of its sizes even where one of them is 0.
+    checked_product(what, &dim.map(|n| n.max(1)))?;
+    let elements = checked_product(what, &dim)?;
+    // Reserving tells whether there is room; the pages of the array itself are zeroed when used.
+    Vec::<A>::new().try_reserve_exact(elements).map_err(|_| {
+        Error::new(
+            ErrorKind::OutOfMemory,
+            format!("{what} of shape {dim:?} does not fit into memory"),
+        )
+    })?;
+    Ok(Array3::from_elem(dim, A::ZERO))
 }
 
 /// The zero of the two element types, without a numeric-traits dependency.

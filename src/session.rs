@@ -9,10 +9,10 @@ use crate::device::{Device, DeviceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::GpuSession;
 use crate::model::Gru;
-use crate::plan::{Plan, PlanOptions};
+use crate::plan::{Plan, PlanOptions, human_bytes};
 use crate::precision::Precision;
 use crate::reference::{self, Arithmetic, Verification};
-use crate::sequence::{Inputs, Output, OutputViews};
+use crate::sequence::{Inputs, Output, OutputViews, zeroed};
 use crate::shape::SequenceShape;
 
 /// A network on a device with every buffer that runs of up to one shape need.
@@ -24,13 +24,14 @@ pub struct Session {
     gru: Gru,
     shape: SequenceShape,
     precision: Precision,
+    device: Device,
     engine: Engine,
 }
 
 #[derive(Debug)]
 enum Engine {
     Gpu(Box<GpuSession>),
-    Cpu(Box<CpuSession>),
+    Cpu(Arc<CpuModel>, Box<CpuSession>),
     Reference,
 }
 
@@ -68,11 +69,18 @@ impl Gru {
             }
             DeviceKind::Cpu { threads } => {
                 let model = Arc::new(CpuModel::new(self)?);
-                Engine::Cpu(Box::new(CpuSession::new(model, *threads)))
+                let session = CpuSession::new(Arc::clone(&model), *threads);
+                Engine::Cpu(model, Box::new(session))
             }
             DeviceKind::Reference => Engine::Reference,
         };
-        Ok(Session { gru: self.clone(), shape, precision: options.precision, engine })
+        Ok(Session {
+            gru: self.clone(),
+            shape,
+            precision: options.precision,
+            device: device.clone(),
+            engine,
+        })
     }
 }
 
@@ -93,7 +101,7 @@ impl Session {
     /// device fails.
     pub fn run_with(&mut self, inputs: &Inputs<'_, f32>) -> Result<Output> {
         let shape = self.check(inputs)?;
-        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first);
+        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first)?;
         let mut views = output.views(inputs.batch_first);
         self.run_views(inputs, &mut views)?;
         Ok(output)
@@ -108,7 +116,7 @@ impl Session {
     /// Those of [`run_with`](Self::run_with).
     pub async fn run_async(&mut self, inputs: &Inputs<'_, f32>) -> Result<Output> {
         let shape = self.check(inputs)?;
-        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first);
+        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first)?;
         let mut views = output.views(inputs.batch_first);
         match &mut self.engine {
             Engine::Gpu(gpu) if shape.steps > 0 && shape.batch > 0 => {
@@ -128,9 +136,10 @@ impl Session {
     pub fn run_layers(&mut self, inputs: &Inputs<'_, f32>) -> Result<(Output, Vec<Array3<f32>>)> {
         let shape = self.check(inputs)?;
         let config = self.gru.config();
-        let mut output = Output::zeros(config, shape, inputs.batch_first);
-        let dim = (shape.steps, shape.batch, config.output_size());
-        let mut layers = vec![Array3::zeros(dim); config.num_layers];
+        let mut output = Output::zeros(config, shape, inputs.batch_first)?;
+        let dim = [shape.steps, shape.batch, config.output_size()];
+        let layers = (0..config.num_layers).map(|_| zeroed("the states of a layer", dim));
+        let mut layers: Vec<Array3<f32>> = layers.collect::<Result<_>>()?;
         let mut views = output.views(inputs.batch_first);
         views.layers = layers.iter_mut().map(|l| l.view_mut()).collect();
         self.run_views(inputs, &mut views)?;
@@ -183,6 +192,20 @@ impl Session {
         }
     }
 
+    /// What runs the network, in a line: the adapter; or the instruction set, threads and packed
+    /// weights of the CPU engine.
+    pub fn engine(&self) -> String {
+        match &self.engine {
+            Engine::Gpu(_) | Engine::Reference => self.device.to_string(),
+            Engine::Cpu(model, cpu) => format!(
+                "CPU engine: {}, up to {} threads, {} of packed weights",
+                model.instruction_set(),
+                cpu.threads(),
+                human_bytes(model.weight_bytes() as u64)
+            ),
+        }
+    }
+
     /// The shape of the run, after every check that needs no device.
     fn check(&self, inputs: &Inputs<'_, f32>) -> Result<SequenceShape> {
         let shape = inputs.validate(self.gru.config())?;
@@ -211,7 +234,7 @@ impl Session {
         }
         match &mut self.engine {
             Engine::Gpu(gpu) => gpu.run(&inputs, out),
-            Engine::Cpu(cpu) => cpu.run(&inputs, out),
+            Engine::Cpu(_, cpu) => cpu.run(&inputs, out),
             Engine::Reference => run_reference(&self.gru, &inputs, out),
         }
     }

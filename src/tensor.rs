@@ -250,7 +250,7 @@ impl MatrixView {
     /// # Panics
     /// Where `out` is not `cols` long or `row` is out of range.
     pub fn read_row_f64(&self, row: usize, out: &mut [f64]) {
-        self.read_row(row, out, |v| v, |v| f64::from(v));
+        self.read_row(row, out, |v| v, f64::from);
     }
 
     /// Writes row `row` to `out`, rounded to f32.

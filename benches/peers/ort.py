@@ -5,7 +5,9 @@
 Needs numpy, onnx and onnxruntime. Each row: random weights of the shape's size, input from a
 fixed seed, one warm-up run, then runs until `--seconds` have passed (at least five); times in
 milliseconds. `--serve` instead reads row names from standard input and answers each with one
-time, so that a caller can interleave the runs with another engine's.
+time, so that a caller can interleave the runs with another engine's. The caller must then pause
+for 100 ms after each answer: ONNX Runtime's threads spin for about 50 ms after a run, and take a
+core from whatever runs next.
 """
 
 import argparse

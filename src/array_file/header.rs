@@ -1,6 +1,5 @@
 //! The header of an `.npy` file, checked before and after it is parsed.
 
-use std::fs::File;
 use std::io::Read;
 
 use half::f16;
@@ -15,7 +14,7 @@ const PREAMBLE: usize = 12;
 
 /// What the elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Float,
     Signed,
     Unsigned,
@@ -24,23 +23,23 @@ pub(super) enum Kind {
 
 /// A parsed header whose declared length is that of the file.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// The element type as the file spells it.
-    pub(super) descr: String,
-    pub(super) kind: Kind,
+    pub(crate) descr: String,
+    pub(crate) kind: Kind,
     /// Bytes of an element.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     big_endian: bool,
-    pub(super) shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// Number of elements.
-    pub(super) len: usize,
-    pub(super) fortran: bool,
-    pub(super) data_start: u64,
+    pub(crate) len: usize,
+    pub(crate) fortran: bool,
+    pub(crate) data_start: u64,
 }
 
 impl Header {
     /// Reads the header of a file that is `length` bytes long.
-    pub(super) fn read(file: &mut File, length: u64) -> Result<Self> {
+    pub(crate) fn read(file: &mut impl Read, length: u64) -> Result<Self> {
         let mut start = Vec::new();
         file.take((PREAMBLE + MAX_HEADER) as u64)
             .read_to_end(&mut start)
@@ -68,7 +67,12 @@ impl Header {
             _ => return Err(wrong_type(&format!("of the type '{descr}'"))),
         };
         let size = plain.num_bytes().unwrap_or(0);
-        if !matches!(size, 1 | 2 | 4 | 8) {
+        let known = match kind {
+            Kind::Float => matches!(size, 2 | 4 | 8),
+            Kind::Bool => size == 1,
+            _ => matches!(size, 1 | 2 | 4 | 8),
+        };
+        if !known {
             return Err(wrong_type(&format!("of the type '{descr}'")));
         }
         let shape: Vec<usize> =
@@ -105,8 +109,32 @@ impl Header {
         out
     }
 
+    /// The elements in C order, little-endian; `stored` has all of them.
+    pub(crate) fn to_little_endian_c_order(&self, stored: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; stored.len()];
+        // Strides of C order, by axis.
+        let mut strides = vec![1; self.shape.len()];
+        for axis in (1..self.shape.len()).rev() {
+            strides[axis - 1] = strides[axis] * self.shape[axis];
+        }
+        for (index, element) in stored.chunks_exact(self.size).enumerate() {
+            let place = match self.fortran {
+                false => index,
+                true => self.unravel(index).iter().zip(&strides).map(|(i, s)| i * s).sum(),
+            };
+            let at = place * self.size;
+            out[at..at + self.size].copy_from_slice(&self.little_endian(element)[..self.size]);
+        }
+        out
+    }
+
+    /// Whether the elements are stored in C order, little-endian.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.fortran && !self.big_endian
+    }
+
     /// Value of a float element.
-    pub(super) fn float(&self, element: &[u8]) -> f64 {
+    pub(crate) fn float(&self, element: &[u8]) -> f64 {
         let bytes = self.little_endian(element);
         let [a, b, c, d, ..] = bytes;
         match self.size {
@@ -117,7 +145,7 @@ impl Header {
     }
 
     /// Value of an integer or boolean element.
-    pub(super) fn integer(&self, element: &[u8]) -> i128 {
+    pub(crate) fn integer(&self, element: &[u8]) -> i128 {
         let value = u64::from_le_bytes(self.little_endian(element));
         let unused = 64 - 8 * self.size;
         match self.kind {
@@ -127,7 +155,7 @@ impl Header {
     }
 
     /// The index of the element that is `stored` places from the first.
-    pub(super) fn unravel(&self, mut stored: usize) -> Vec<usize> {
+    pub(crate) fn unravel(&self, mut stored: usize) -> Vec<usize> {
         let mut out = vec![0; self.shape.len()];
         let mut put = |(slot, size): (&mut usize, &usize)| {
             *slot = stored % size.max(&1);

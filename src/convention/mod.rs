@@ -4,12 +4,16 @@
 //! |---|---|---|---|---|
 //! | pytorch | `weight_ih_l0 [3H, I]`, `weight_hh_l0 [3H, H]`, `bias_ih_l0`, `bias_hh_l0 [3H]`, `_reverse` | r, z, n | after | 1 keeps the old state |
 //! | textbook | `W_u`, `W_R` (`W_r`), `W_h` `[H, I+H]`, columns of x first, `b_u`, `b_R` (`b_r`), `b_h` `[H]` | apart | before | 1 takes the new state |
+//! | keras | `kernel [I, 3H]`, `recurrent_kernel [H, 3H]`, `bias [3H]` or `[2, 3H]` | z, r, h | before or after, by the bias | 1 keeps the old state |
+//! | onnx | W `[D, 3H, I]`, R `[D, 3H, H]`, B `[D, 6H]` of a node | z, r, h | `linear_before_reset` | 1 keeps the old state |
 //! | wgru | pytorch's names | r, z, n | stated in the metadata | 1 keeps the old state |
 //!
 //! Canonical is `h' = (1-z) n + z h`, gates in the order r, z, n. The textbook's update gate is
 //! `U = 1 - z = 1 - sigmoid(a) = sigmoid(-a)`: its weights and biases are read negated.
 
+mod keras;
 mod module;
+mod onnx;
 mod pytorch;
 mod requirements;
 mod statements;
@@ -24,6 +28,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::load::LoadOptions;
 use crate::tensor_set::TensorSet;
 use crate::weights::{CellWeights, GruWeights};
+pub(crate) use onnx::cells as onnx_cells;
+pub(crate) use requirements::check_finite;
 pub(crate) use statements::Statements;
 
 use module::Module;
@@ -108,8 +114,12 @@ struct Network {
 enum Reset {
     /// Its own form, unless something else is stated or asked for.
     Usual(ResetForm),
+    /// The shapes show it.
+    Shown(ResetForm),
     /// The metadata has to state it.
     FromMetadata,
+    /// Nothing shows it.
+    Unknown,
 }
 
 /// The one GRU of `set` that `options` select, in canonical form.
@@ -142,6 +152,11 @@ pub(crate) fn list(
     Ok(listed.collect())
 }
 
+/// Whether a tensor of this name could belong to a GRU.
+pub(crate) fn is_part(name: &str) -> bool {
+    module::convention_of(module::split(name).1).is_some()
+}
+
 fn load_module(
     set: &TensorSet,
     module: &Module,
@@ -164,10 +179,11 @@ fn load_module(
             pytorch::read(set, module, convention, options, &mut description)?
         }
         Convention::Textbook => textbook::read(set, module, options, &mut description)?,
-        Convention::Keras | Convention::Onnx => {
+        Convention::Keras => keras::read(set, module, options, &mut description)?,
+        Convention::Onnx => {
             return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the {convention} convention is not read from named tensors"),
+                ErrorKind::InvalidRequest,
+                "the onnx convention is that of ONNX files, these are named tensors",
             ));
         }
     };
@@ -191,28 +207,19 @@ fn finish(
         );
     }
     let (functions, evidence) = statements.functions(directions, options)?;
-    description.activations_evidence = evidence.unwrap_or(Evidence::Implied);
+    // Keras lets each layer choose, and its weights do not tell.
+    let unsaid = match description.convention {
+        Convention::Keras => Evidence::Assumed,
+        _ => Evidence::Implied,
+    };
+    description.activations_evidence = evidence.unwrap_or(unsaid);
     if description.convention == Convention::Textbook {
         textbook::check_gate(&functions)?;
     }
-    description.output_order = statements.output_order.unwrap_or_default();
-    if options.go_backwards && description.output_order == OutputOrder::Time {
-        return Err(Error::new(
-            ErrorKind::InvalidRequest,
-            format!(
-                "going backwards belongs to Keras layers, this GRU is in the {} convention",
-                description.convention
-            ),
-        ));
-    }
-    if description.output_order == OutputOrder::Processing && directions != Directions::Reverse {
-        return Err(Error::new(
-            ErrorKind::InvalidFile,
-            format!(
-                "outputs in processing order belong to a network that reads backwards, this one \
-                 is {directions}"
-            ),
-        ));
+    let (directions, output_order) = order(directions, statements, options, &description)?;
+    description.output_order = output_order;
+    if let Some(source) = &statements.source {
+        description.notes.push(format!("converted from {source}"));
     }
     let config = GruConfig {
         input_size: network.input_size,
@@ -224,6 +231,39 @@ fn finish(
     };
     let weights = GruWeights::new(&config, network.cells)?;
     Ok(Loaded { config, weights, description })
+}
+
+/// Directions and order of outputs, where `named` is what names and metadata say.
+fn order(
+    named: Directions,
+    statements: &Statements,
+    options: &LoadOptions,
+    description: &Description,
+) -> Result<(Directions, OutputOrder)> {
+    let order = statements.output_order.unwrap_or_default();
+    if order == OutputOrder::Processing && named != Directions::Reverse {
+        return Err(Error::new(
+            ErrorKind::InvalidFile,
+            format!(
+                "outputs in processing order belong to a network that reads backwards, this one \
+                 is {named}"
+            ),
+        ));
+    }
+    if !options.go_backwards || order == OutputOrder::Processing {
+        return Ok((named, order));
+    }
+    if description.convention == Convention::Keras && named == Directions::Forward {
+        return Ok((Directions::Reverse, OutputOrder::Processing));
+    }
+    Err(Error::new(
+        ErrorKind::InvalidRequest,
+        format!(
+            "going backwards belongs to a Keras layer of one direction, this GRU is {named} in the \
+             {} convention",
+            description.convention
+        ),
+    ))
 }
 
 /// Default functions of both directions.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::convention::{Convention, Statements, pytorch, textbook};
+use crate::convention::{Convention, Statements, keras, pytorch, textbook};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::LoadOptions;
 use crate::tensor_set::TensorSet;
@@ -18,7 +18,10 @@ pub(super) struct Module {
     pub(super) prefix: String,
     /// The rest of each tensor's name.
     pub(super) parts: Vec<String>,
-    /// Shape of input and recurrent weights of the first layer, rows counting gates.
+    /// The prefix of the same network's other direction, where that stands apart.
+    pub(super) backward: Option<String>,
+    /// The part whose shape tells the kind; empty where nothing does.
+    recurrent: String,
     kind: Kind,
 }
 
@@ -40,6 +43,12 @@ impl Module {
         self.prefix == asked || self.display_name() == asked
     }
 
+    fn is_below(&self, asked: &str) -> bool {
+        let asked = asked.strip_suffix(['.', '/']).unwrap_or(asked);
+        !asked.is_empty()
+            && self.prefix.strip_prefix(asked).is_some_and(|rest| rest.starts_with(['.', '/']))
+    }
+
     fn label(&self) -> String {
         let name = self.display_name();
         let name = if name.is_empty() { "(no prefix)" } else { name };
@@ -54,7 +63,7 @@ impl Module {
             Kind::Lstm => ("an LSTM", 4),
             Kind::PlainRnn => ("a plain RNN", 1),
         };
-        let name = format!("{}{}", self.prefix, self.parts[0]);
+        let name = format!("{}{}", self.prefix, self.recurrent);
         Err(Error::new(
             ErrorKind::Unsupported,
             format!(
@@ -67,44 +76,78 @@ impl Module {
     }
 }
 
+/// Splits a tensor's name into prefix, with its separator, and the convention's own part.
+pub(super) fn split(name: &str) -> (&str, &str) {
+    name.split_at(name.rfind(['.', '/']).map_or(0, |at| at + 1))
+}
+
+/// The convention whose own name `part` is. This crate's is PyTorch's.
+pub(super) fn convention_of(part: &str) -> Option<Convention> {
+    if pytorch::is_part(part) {
+        Some(Convention::Pytorch)
+    } else if textbook::is_part(part) {
+        Some(Convention::Textbook)
+    } else {
+        keras::is_part(part).then_some(Convention::Keras)
+    }
+}
+
 /// Every module of `set`, sorted by prefix.
 pub(super) fn find(set: &TensorSet, statements: &Statements) -> Vec<Module> {
-    // PyTorch's names are this crate's too; the metadata tells.
-    let torch_names = match statements.convention {
-        Some(Convention::Wgru) => Convention::Wgru,
-        _ => Convention::Pytorch,
-    };
     let mut groups: BTreeMap<(&str, Convention), Vec<String>> = BTreeMap::new();
     for name in set.names() {
-        let (prefix, part) = name.split_at(name.rfind(['.', '/']).map_or(0, |at| at + 1));
-        let convention = if pytorch::is_part(part) {
-            torch_names
-        } else if textbook::is_part(part) {
-            Convention::Textbook
-        } else {
-            continue;
+        let (prefix, part) = split(name);
+        let convention = match convention_of(part) {
+            None => continue,
+            // The metadata tells the two apart.
+            Some(Convention::Pytorch) if statements.convention == Some(Convention::Wgru) => {
+                Convention::Wgru
+            }
+            Some(convention) => convention,
         };
         groups.entry((prefix, convention)).or_default().push(part.to_owned());
     }
-    groups
+    let mut modules: Vec<Module> = groups
         .into_iter()
         .filter(|((_, convention), parts)| match convention {
             Convention::Textbook => textbook::is_module(parts),
+            Convention::Keras => keras::is_module(parts),
             _ => pytorch::is_module(parts),
         })
         .map(|((prefix, convention), parts)| {
-            let ratio = match convention {
-                Convention::Textbook => Some(3),
-                _ => pytorch::gate_ratio(set, prefix, &parts),
-            };
-            let kind = match ratio {
-                Some(4) => Kind::Lstm,
-                Some(1) => Kind::PlainRnn,
+            let (recurrent, gates) = match convention {
+                Convention::Textbook => None,
+                Convention::Keras => keras::gates(set, prefix, &parts),
+                _ => pytorch::gates(set, prefix, &parts),
+            }
+            .unwrap_or_default();
+            let kind = match gates {
+                4 => Kind::Lstm,
+                1 => Kind::PlainRnn,
                 _ => Kind::Gru,
             };
-            Module { convention, prefix: prefix.to_owned(), parts, kind }
+            let recurrent = recurrent.to_owned();
+            Module { convention, prefix: prefix.to_owned(), parts, backward: None, recurrent, kind }
         })
-        .collect()
+        .collect();
+    pair_directions(&mut modules);
+    modules
+}
+
+/// Makes one module of a Keras layer that reads forward and the one beside it that reads
+/// backwards.
+fn pair_directions(modules: &mut Vec<Module>) {
+    let keras = |m: &Module| m.convention == Convention::Keras && m.kind == Kind::Gru;
+    for forward in 0..modules.len() {
+        if let Some(prefix) = keras::backward_of(&modules[forward].prefix)
+            && keras(&modules[forward])
+            && modules.iter().any(|m| keras(m) && m.prefix == prefix)
+        {
+            modules[forward].backward = Some(prefix);
+        }
+    }
+    let paired: Vec<String> = modules.iter().filter_map(|m| m.backward.clone()).collect();
+    modules.retain(|m| !(keras(m) && paired.contains(&m.prefix)));
 }
 
 /// The module that `options` select.
@@ -130,7 +173,9 @@ pub(super) fn pick<'m>(modules: &'m [Module], options: &LoadOptions) -> Result<&
     }
     let mut fits: Vec<&Module> = modules.iter().collect();
     if let Some(prefix) = &options.prefix {
-        fits.retain(|m| m.is_called(prefix));
+        // A part of the path is enough where it leads to one GRU.
+        let called = fits.iter().any(|m| m.is_called(prefix));
+        fits.retain(|m| m.is_called(prefix) || !called && m.is_below(prefix));
         if fits.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,

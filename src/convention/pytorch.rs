@@ -49,11 +49,15 @@ pub(super) fn is_module(parts: &[String]) -> bool {
     parts.iter().any(|p| p.starts_with("weight_ih") || p.starts_with("weight_hh"))
 }
 
-/// Gates of the hidden size in the first recurrent weights, where their shape says so.
-pub(super) fn gate_ratio(set: &TensorSet, prefix: &str, parts: &[String]) -> Option<usize> {
+/// The first recurrent weights and their number of gates, where their shape says so.
+pub(super) fn gates<'p>(
+    set: &TensorSet,
+    prefix: &str,
+    parts: &'p [String],
+) -> Option<(&'p str, usize)> {
     let name = parts.iter().find(|p| p.starts_with("weight_hh"))?;
     match set.shape(&format!("{prefix}{name}"))? {
-        [rows, cols] if *cols > 0 && rows % cols == 0 => Some(rows / cols),
+        [rows, cols] if *cols > 0 && rows % cols == 0 => Some((name, rows / cols)),
         _ => None,
     }
 }

@@ -77,7 +77,9 @@ impl Statements {
                 _ => {
                     return Err(Error::new(
                         ErrorKind::InvalidFile,
-                        format!("the metadata key wgru.{key} is unknown"),
+                        format!(
+                            "the metadata key wgru.{key} (with the value '{value}') is unknown"
+                        ),
                     ));
                 }
             };
@@ -136,12 +138,26 @@ impl Statements {
                 ErrorKind::InvalidRequest,
                 format!("the file states reset {stated}, {asked} was asked for"),
             )),
+            (Some(stated), _, Reset::Shown(shown)) if stated != shown => Err(Error::new(
+                ErrorKind::InvalidFile,
+                format!("the metadata states reset {stated}, the bias has the shape of {shown}"),
+            )),
             (Some(stated), _, _) => Ok((stated, Evidence::Stated)),
+            (None, Some(asked), Reset::Shown(shown)) if asked != shown => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("the bias has the shape of reset {shown}, {asked} was asked for"),
+            )),
+            (None, _, Reset::Shown(shown)) => Ok((shown, Evidence::Implied)),
             (None, Some(asked), Reset::Usual(usual)) if asked == usual => {
                 Ok((usual, Evidence::Implied))
             }
             (None, Some(asked), _) => Ok((asked, Evidence::Asked)),
             (None, None, Reset::Usual(form)) => Ok((form, Evidence::Implied)),
+            (None, None, Reset::Unknown) => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "without a bias nothing shows the reset form; say it (--reset before or after; \
+                 Keras layers are reset-after by default since version 2.4 of TensorFlow 2)",
+            )),
             (None, None, Reset::FromMetadata) => Err(Error::new(
                 ErrorKind::InvalidFile,
                 "the wgru convention wants the metadata key wgru.reset, the file has none",

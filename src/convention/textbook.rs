@@ -156,7 +156,7 @@ pub(super) fn check_gate(functions: &[CellFunctions; 2]) -> Result<()> {
     for f in functions {
         match f.gate {
             Activation::Sigmoid => {}
-            Activation::HardSigmoid { beta, .. } if beta == 0.5 => {}
+            Activation::HardSigmoid { beta: 0.5, .. } => {}
             other => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,

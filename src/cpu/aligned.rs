@@ -25,10 +25,6 @@ impl Aligned {
             self.len = len;
         }
     }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.data.len() * size_of::<f32>()
-    }
 }
 
 impl std::ops::Deref for Aligned {
@@ -43,4 +39,11 @@ impl std::ops::DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.data[self.start..self.start + self.len]
     }
+}
+
+/// The smallest stride of at least `len` floats that is an odd number of cache lines: rows at
+/// equal columns then fall into different sets of a cache.
+pub(super) fn odd_lines(len: usize) -> usize {
+    const FLOATS: usize = LINE / size_of::<f32>();
+    (len.div_ceil(FLOATS) | 1) * FLOATS
 }

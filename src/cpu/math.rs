@@ -9,17 +9,16 @@ use pulp::Simd;
 use crate::activation::Activation;
 use crate::cell::CellFunctions;
 
-/// `(p, s)` with `e^x = s + s p`; `x` must lie in `[-87, 88]` or be NaN.
+/// `(p, s)` with `e^x = s + s p`; `x` must lie in `[-87, 87]` or be NaN.
 #[inline(always)]
 fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low mantissa bits.
     let magic = simd.splat_f32s(12_582_912.0);
     let shifted = simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), magic);
     let n = simd.sub_f32s(shifted, magic);
-    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-0.693_359_4), x);
-    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(2.121_944_4e-4), r);
+    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-std::f32::consts::LN_2), x);
     let mut p = simd.splat_f32s(1.987_569_1e-4);
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(c));
     }
     let p = simd.mul_add_e_f32s(p, simd.mul_f32s(r, r), r);
@@ -33,16 +32,36 @@ fn exp_parts<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
 #[inline(always)]
 fn clamp<S: Simd>(simd: S, x: S::f32s, low: f32, high: f32) -> S::f32s {
     let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
-    let x = simd.select_f32s(simd.less_than_f32s(x, low), low, x);
-    simd.select_f32s(simd.greater_than_f32s(x, high), high, x)
+    if S::IS_SCALAR {
+        // `f32::max` would drop a NaN.
+        let x = simd.select_f32s(simd.less_than_f32s(x, low), low, x);
+        return simd.select_f32s(simd.greater_than_f32s(x, high), high, x);
+    }
+    // The vector instructions hand on a NaN that is their second operand.
+    simd.min_f32s(high, simd.max_f32s(low, x))
+}
+
+/// `1 / x` for `x` in `[1, 2^126)`, off by two units in the last place at most.
+#[inline(always)]
+fn reciprocal<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let one = simd.splat_f32s(1.0);
+    // A division of 16 lanes holds the unit that multiplies for 16 cycles; an approximation to
+    // 2^-14 and one Newton step take four.
+    #[cfg(target_arch = "x86_64")]
+    if let Some(v4) = (&simd as &dyn std::any::Any).downcast_ref::<pulp::x86::V4>() {
+        let approximate = v4.avx512f._mm512_rcp14_ps(bytemuck::cast(x));
+        let y: S::f32s = bytemuck::cast(approximate);
+        return simd.mul_add_e_f32s(simd.negate_mul_add_e_f32s(x, y, one), y, y);
+    }
+    simd.div_f32s(one, x)
 }
 
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(super) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let (p, s) = exp_parts(simd, clamp(simd, simd.neg_f32s(x), -87.0, 88.0));
-    let one = simd.splat_f32s(1.0);
-    simd.div_f32s(one, simd.add_f32s(one, simd.mul_add_e_f32s(s, p, s)))
+    let (p, s) = exp_parts(simd, clamp(simd, simd.neg_f32s(x), -87.0, 87.0));
+    let e = simd.mul_add_e_f32s(s, p, s);
+    reciprocal(simd, simd.add_f32s(simd.splat_f32s(1.0), e))
 }
 
 /// `tanh x`, as `e / (e + 2)` with `e = e^2x - 1`: relative precision is kept near zero.
@@ -52,7 +71,11 @@ pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let x = clamp(simd, x, -9.5, 9.5);
     let (p, s) = exp_parts(simd, simd.add_f32s(x, x));
     let e = simd.mul_add_e_f32s(s, p, simd.sub_f32s(s, simd.splat_f32s(1.0)));
-    simd.div_f32s(e, simd.add_f32s(e, simd.splat_f32s(2.0)))
+    let divisor = simd.add_f32s(e, simd.splat_f32s(2.0));
+    let y = reciprocal(simd, divisor);
+    // One correction, or the result may lie outside [-1, 1].
+    let quotient = simd.mul_f32s(e, y);
+    simd.mul_add_e_f32s(simd.negate_mul_add_e_f32s(quotient, divisor, e), y, quotient)
 }
 
 /// The cell's functions, ready for the kernels.

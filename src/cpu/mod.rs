@@ -9,6 +9,7 @@
 //! | `pack` | weights in kernel order |
 //! | `kernel` | the register-blocked product and its tiles |
 //! | `step` | kernels: projection, one step of both reset forms |
+//! | `rows` | the rows that run together: order, place in time, inputs and outputs |
 //! | `part` | the time loop of one layer and direction on one thread |
 //! | `team` | the exchange of states between threads that share units |
 //! | `split` | how many threads, and what each takes |
@@ -19,6 +20,7 @@ mod kernel;
 mod math;
 mod pack;
 mod part;
+mod rows;
 mod session;
 mod split;
 mod step;

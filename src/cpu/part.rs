@@ -2,18 +2,22 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis, s};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis};
 
 use crate::cell::GATES;
 
-use super::aligned::Aligned;
-use super::kernel::{Panels, Rows};
-use super::pack::{CpuModel, PackedCell, Recurrent};
-use super::step::{Candidate, Gates, Project, StepAfter};
+use super::aligned::{Aligned, odd_lines};
+use super::kernel::Rows;
+use super::pack::{CpuModel, PackedCell, Products};
+use super::rows::{Block, copy_from, copy_to};
+use super::step::{Candidate, Gates, Project, Source, StepAfter};
 use super::team::Member;
 
 /// Bytes of projected input that a thread keeps at a time: they should stay in its cache.
 const PROJECTED_BYTES: usize = 1 << 20;
+
+/// Rows from which on products over the input are computed within each step.
+const DIRECT_ROWS: usize = 16;
 
 /// Inputs and outputs of one part; rows and units are the part's own unless stated otherwise.
 #[derive(Debug)]
@@ -43,34 +47,13 @@ pub(super) struct Scratch {
     /// Rows by falling length.
     order: Vec<usize>,
     input: Aligned,
+    /// Of all gates, or of r and z alone for reset-before.
     projected: Aligned,
+    projected_candidate: Aligned,
     state: Aligned,
     next: Aligned,
     scaled: Aligned,
     update: Aligned,
-}
-
-/// The rows that run together: those of `order`, whose lengths fall.
-struct Block<'a> {
-    order: &'a [usize],
-    lengths: Option<&'a [usize]>,
-    steps: usize,
-}
-
-impl Block<'_> {
-    fn length(&self, slot: usize) -> usize {
-        self.lengths.map_or(self.steps, |lengths| lengths[self.order[slot]])
-    }
-
-    /// Number of rows that have a step `step`: the first ones.
-    fn active(&self, step: usize) -> usize {
-        self.order.partition_point(|row| self.lengths.map_or(self.steps, |l| l[*row]) > step)
-    }
-
-    /// Where in time row `slot` stands in its step `step`.
-    fn time(&self, slot: usize, step: usize, reverse: bool) -> usize {
-        if reverse { self.length(slot) - 1 - step } else { step }
-    }
 }
 
 /// Rows that one block holds at most, so that a step's projected input fits its memory.
@@ -102,13 +85,13 @@ impl Part<'_> {
     fn run_block(&mut self, model: &CpuModel, order: &[usize], scratch: &mut Scratch) {
         let cell = model.cell(self.layer, self.direction);
         let steps = self.out.len_of(Axis(0));
-        let block = Block { order, lengths: self.lengths, steps };
+        let block = Block { order, lengths: self.lengths, steps, rows: self.last.nrows() };
         let rows = order.len();
-        let stride = model.panels * model.lanes;
+        let stride = model.state_stride();
         for buffer in [&mut scratch.state, &mut scratch.next] {
             buffer.grow(rows * stride);
         }
-        if let Recurrent::Before { .. } = cell.recurrent {
+        if let Products::Before { .. } = cell.products {
             scratch.scaled.grow(rows * stride);
             scratch.update.grow(rows * stride);
         }
@@ -116,22 +99,27 @@ impl Part<'_> {
             self.load_initial(model, &block, &mut scratch.state);
         }
 
-        let row_floats = self.panels.len() * GATES * model.lanes;
-        let chunk = PROJECTED_BYTES / size_of::<f32>() / (rows * row_floats);
-        let chunk = chunk.clamp(1, steps.max(1));
+        let row_floats = self.panels.len() * GATES * model.lanes + odd_lines(cell.input_size);
+        let direct = rows >= DIRECT_ROWS;
+        let chunk = match direct {
+            true => 1,
+            false => (PROJECTED_BYTES / size_of::<f32>() / (rows * row_floats)).max(1),
+        };
         let longest = if rows == 0 { 0 } else { block.length(0) };
         let mut step = self.from;
         while step < longest {
             let chunk = step..longest.min(step + chunk);
-            self.project(model, cell, &block, chunk.clone(), scratch);
+            let count = block.gather(&self.input, chunk.clone(), cell.reverse, &mut scratch.input);
+            if !direct {
+                self.project(model, cell, count, scratch);
+            }
             let mut first = 0;
             for step in chunk.clone() {
-                let active = block.active(step);
-                let projected = first * row_floats..(first + active) * row_floats;
-                if !self.step(model, cell, &block, step, active, projected, scratch) {
+                let projected = (!direct).then_some([first, count]);
+                if !self.step(model, cell, &block, step, projected, scratch) {
                     return;
                 }
-                first += active;
+                first += block.active(step);
             }
             step = chunk.end;
         }
@@ -139,7 +127,7 @@ impl Part<'_> {
 
     /// Initial states go to the working state, and to `last` for rows without a step.
     fn load_initial(&mut self, model: &CpuModel, block: &Block<'_>, state: &mut Aligned) {
-        let stride = model.panels * model.lanes;
+        let stride = model.state_stride();
         let hidden = model.config.hidden_size;
         let units = self.panels.start * model.lanes..;
         for (slot, row) in block.order.iter().enumerate() {
@@ -155,57 +143,60 @@ impl Part<'_> {
         }
     }
 
-    /// Projects the input of the steps `chunk` of all rows that have them.
-    fn project(
-        &self,
-        model: &CpuModel,
-        cell: &PackedCell,
-        block: &Block<'_>,
-        chunk: Range<usize>,
-        scratch: &mut Scratch,
-    ) {
-        let features = cell.input_size;
-        let row_floats = self.panels.len() * GATES * model.lanes;
-        let most = chunk.len() * block.active(chunk.start);
-        scratch.input.grow(most * features);
-        scratch.projected.grow(most * row_floats);
-        let mut count = 0;
-        for step in chunk {
-            for (slot, row) in block.order[..block.active(step)].iter().enumerate() {
-                let time = block.time(slot, step, cell.reverse);
-                let target = &mut scratch.input[count * features..][..features];
-                copy_to(self.input.slice(s![time, *row, ..]), target);
-                count += 1;
+    /// Products over the input of the steps `chunk` of all rows that have them, step after step.
+    /// `count` is the number of rows of all these steps.
+    fn project(&self, model: &CpuModel, cell: &PackedCell, count: usize, scratch: &mut Scratch) {
+        let Scratch { input, projected, projected_candidate, .. } = scratch;
+        let rows = Rows { data: input, stride: odd_lines(cell.input_size), count };
+        let vectors = count * self.panels.len() * model.lanes;
+        let panels = self.panels.clone();
+        match &cell.products {
+            Products::After { input: weights, .. } => {
+                projected.grow(vectors * GATES);
+                let out = &mut projected[..vectors * GATES];
+                model.arch.dispatch(Project::<'_, GATES> { rows, weights, panels, out });
+            }
+            Products::Before { gates: [gates, _], candidate: [candidate, _] } => {
+                projected.grow(vectors * 2);
+                let out = &mut projected[..vectors * 2];
+                model.arch.dispatch(Project::<'_, 2> { rows, weights: gates, panels, out });
+                projected_candidate.grow(vectors);
+                let (panels, out) = (self.pairs(), &mut projected_candidate[..vectors]);
+                model.arch.dispatch(Project::<'_, 2> { rows, weights: candidate, panels, out });
             }
         }
-        model.arch.dispatch(Project {
-            input: Rows { data: &scratch.input, stride: features, count },
-            weights: Panels { data: &cell.input, features },
-            bias: &cell.bias,
-            panels: self.panels.clone(),
-            out: &mut scratch.projected[..count * row_floats],
-        });
     }
 
-    /// One step of all active rows. Whether the run goes on.
-    #[expect(clippy::too_many_arguments, reason = "the innermost call of the time loop")]
+    fn pairs(&self) -> Range<usize> {
+        self.panels.start / 2..self.panels.end / 2
+    }
+
+    /// One step of all active rows. `projected` is, where products over the input have been
+    /// computed, the number of the step's first row among the rows of the chunk, and the number of
+    /// these. Whether the run goes on.
     fn step(
         &mut self,
         model: &CpuModel,
         cell: &PackedCell,
         block: &Block<'_>,
         step: usize,
-        active: usize,
-        projected: Range<usize>,
+        projected: Option<[usize; 2]>,
         scratch: &mut Scratch,
     ) -> bool {
-        let stride = model.panels * model.lanes;
-        let features = model.config.hidden_size;
+        let active = block.active(step);
+        let stride = model.state_stride();
         // Every other step takes the panels backwards: it begins with the weights that are still
         // in the cache.
         let backward = step % 2 == 1;
-        let Scratch { projected: all, state, next, scaled, update, .. } = scratch;
-        let projected = &all[projected];
+        let (panels, functions) = (self.panels.clone(), cell.functions);
+        let Scratch {
+            input, projected: all, projected_candidate, state, next, scaled, update, ..
+        } = scratch;
+        let input = Rows { data: input, stride: odd_lines(cell.input_size), count: active };
+        let source = |data, weights| match projected {
+            Some([first, rows]) => Source::Projected { data, rows, first },
+            None => Source::Input { rows: input, weights },
+        };
         if let Some(mask) = &self.mask {
             for (slot, row) in block.order[..active].iter().enumerate() {
                 if mask[[step, *row]] {
@@ -213,25 +204,24 @@ impl Part<'_> {
                 }
             }
         }
-        match &cell.recurrent {
-            Recurrent::After { weights, bias } => model.arch.dispatch(StepAfter {
+        match &cell.products {
+            Products::After { input, recurrent } => model.arch.dispatch(StepAfter {
+                source: source(all, input),
                 state: Rows { data: state, stride, count: active },
-                weights: Panels { data: weights, features },
-                bias,
-                projected,
-                panels: self.panels.clone(),
+                weights: recurrent,
+                panels,
                 backward,
-                functions: cell.functions,
+                functions,
                 next,
             }),
-            Recurrent::Before { gates, candidate } => {
+            Products::Before { gates, candidate } => {
                 model.arch.dispatch(Gates {
+                    source: source(all, &gates[0]),
                     state: Rows { data: state, stride, count: active },
-                    weights: Panels { data: gates, features },
-                    projected,
-                    panels: self.panels.clone(),
+                    weights: &gates[1],
+                    panels,
                     backward,
-                    functions: cell.functions,
+                    functions,
                     scaled,
                     update,
                 });
@@ -239,12 +229,12 @@ impl Part<'_> {
                     member.exchange(scaled, active, stride);
                 }
                 model.arch.dispatch(Candidate {
+                    source: source(projected_candidate, &candidate[0]),
                     scaled: Rows { data: scaled, stride, count: active },
-                    weights: Panels { data: candidate, features },
-                    projected,
-                    pairs: self.panels.start / 2..self.panels.end / 2,
+                    weights: &candidate[1],
+                    pairs: self.pairs(),
                     backward,
-                    functions: cell.functions,
+                    functions,
                     state,
                     update,
                     next,
@@ -255,44 +245,10 @@ impl Part<'_> {
             Some(member) => member.end_step(step, next, active, stride),
             None => true,
         };
-        self.store(model, cell, block, step, active, next);
+        let own = self.panels.start * model.lanes;
+        let states = Rows { data: &next[own..], stride, count: active };
+        block.store(step, cell.reverse, &states, &mut self.out, &mut self.last);
         std::mem::swap(&mut scratch.state, &mut scratch.next);
         goes_on
-    }
-
-    /// Writes the part's units of the new states to `out`, and to `last` after a row's last step.
-    fn store(
-        &mut self,
-        model: &CpuModel,
-        cell: &PackedCell,
-        block: &Block<'_>,
-        step: usize,
-        active: usize,
-        state: &[f32],
-    ) {
-        let stride = model.panels * model.lanes;
-        let first = self.panels.start * model.lanes;
-        for (slot, row) in block.order[..active].iter().enumerate() {
-            let values = &state[slot * stride + first..][..self.last.ncols()];
-            let time = block.time(slot, step, cell.reverse);
-            copy_from(values, self.out.slice_mut(s![time, *row, ..]));
-            if step + 1 == block.length(slot) {
-                copy_from(values, self.last.row_mut(*row));
-            }
-        }
-    }
-}
-
-fn copy_to(from: ndarray::ArrayView1<'_, f32>, to: &mut [f32]) {
-    match from.as_slice() {
-        Some(from) => to.copy_from_slice(from),
-        None => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
-    }
-}
-
-fn copy_from(from: &[f32], mut to: ndarray::ArrayViewMut1<'_, f32>) {
-    match to.as_slice_mut() {
-        Some(to) => to.copy_from_slice(&from[..to.len()]),
-        None => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
     }
 }

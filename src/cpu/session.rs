@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, s};
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
-use crate::cell::ResetForm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sequence::{Inputs, OutputViews};
 use crate::shape::checked_product;
@@ -18,7 +17,7 @@ use super::split::Split;
 use super::team::{Member, Team};
 
 /// How many layers run without teams after a team was too slow: doubled each time.
-const ALONE: Range<u32> = 16..1024;
+const ALONE: Range<u32> = 4..64;
 
 /// Runs a [`CpuModel`]; owns the threads and all working memory.
 ///
@@ -351,10 +350,7 @@ fn row_bounds(inputs: &Inputs<'_, f32>, groups: usize) -> Vec<Range<usize>> {
 
 /// The panels of each of `members` threads; pairs stay together where the model has pairs.
 fn panel_ranges(model: &CpuModel, members: usize) -> Vec<Range<usize>> {
-    let granule = match model.config.reset {
-        ResetForm::After => 1,
-        ResetForm::Before => 2,
-    };
+    let granule = model.granule();
     let granules = model.panels / granule;
     (0..members)
         .map(|i| i * granules / members * granule..(i + 1) * granules / members * granule)

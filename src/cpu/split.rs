@@ -16,7 +16,7 @@ const NEAR_SIZE: f64 = 1_500_000.0;
 /// Microseconds that one exchange between two threads takes.
 const EXCHANGE: f64 = 0.5;
 /// Microseconds to hand a layer to other threads and to wait for the last of them.
-const FORK: f64 = 12.0;
+const FORK: f64 = 50.0;
 
 /// Threads of a layer: `rows * directions * units`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +46,7 @@ impl Split {
         teams: bool,
     ) -> Self {
         let mut best = (Self::SINGLE.cost(model, features, shape), Self::SINGLE);
-        let granules = match model.config.reset {
-            ResetForm::After => model.panels,
-            ResetForm::Before => model.panels / 2,
-        };
+        let granules = model.panels / model.granule();
         for directions in 1..=model.config.num_directions() {
             for rows in 1..=(threads / directions).min(shape.batch.max(1)) {
                 // A team runs one block of rows of one direction.
@@ -73,10 +70,7 @@ impl Split {
     /// Expected microseconds of one layer.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     fn cost(self, model: &CpuModel, features: usize, shape: SequenceShape) -> f64 {
-        let granule = match model.config.reset {
-            ResetForm::After => 1,
-            ResetForm::Before => 2,
-        };
+        let granule = model.granule();
         let panels = (model.panels / granule).div_ceil(self.units) * granule;
         let rows = shape.batch.div_ceil(self.rows) as f64;
         let width = (panels * model.lanes * GATES) as f64;

@@ -1,7 +1,7 @@
 //! The kernels: input projection, and one time step of both reset forms.
 //!
-//! All work on a part: some rows, and the panels `panels` of the units. Buffers hold vectors
-//! `[row][panel of the part][...]` or, for states, `[row][all units]`.
+//! All work on a part: some rows, and the panels `panels` of the units. States are
+//! `[row][all units]`.
 
 use std::ops::Range;
 
@@ -9,60 +9,101 @@ use pulp::{Simd, WithSimd};
 
 use crate::cell::GATES;
 
-use super::kernel::{Panels, Rows, Tile, Tiled, cover, product};
+use super::kernel::{Rows, Tile, Tiled, cover, product, vectors, vectors_mut};
 use super::math::Functions;
+use super::pack::Weights;
 
 const R: usize = 0;
 const Z: usize = 1;
 const N: usize = 2;
 
-/// `out = bias + input * weights`: the part of the gates that does not depend on the state.
-pub(super) struct Project<'a> {
-    pub(super) input: Rows<'a>,
-    pub(super) weights: Panels<'a>,
-    /// `[panel][r, z, n][L]`.
-    pub(super) bias: &'a [f32],
+/// The product over the input with which a step begins: computed before for a chunk of steps, or
+/// within the step. The bits are the same.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// `[panel of the part][row of the chunk][V][L]`: what one panel's step reads lies side by
+    /// side.
+    Projected {
+        data: &'a [f32],
+        /// Rows of the chunk.
+        rows: usize,
+        /// The row of the chunk that is row 0 of the step.
+        first: usize,
+    },
+    /// Pays where a step has rows enough to use every weight several times: nothing is stored
+    /// between.
+    Input { rows: Rows<'a>, weights: &'a Weights },
+}
+
+impl Source<'_> {
+    /// The products of the rows from `row` and the panels from `panel` on; the part's panels begin
+    /// at `start`.
+    #[inline(always)]
+    fn tile<S: Simd, const V: usize, const ROWS: usize, const P: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        panel: usize,
+        start: usize,
+    ) -> Tile<S::f32s, V, ROWS, P> {
+        let mut acc: Tile<S::f32s, V, ROWS, P> = [[[simd.splat_f32s(0.0); V]; ROWS]; P];
+        match self {
+            Source::Projected { data, rows, first } => {
+                let projected = vectors::<S, V>(data);
+                for (p, acc) in acc.iter_mut().enumerate() {
+                    let from = &projected[(panel + p - start) * rows + first + row..][..ROWS];
+                    acc.copy_from_slice(from);
+                }
+                acc
+            }
+            Source::Input { rows, weights } => {
+                let bias = vectors::<S, V>(&weights.bias);
+                for (acc, bias) in acc.iter_mut().zip(&bias[panel..]) {
+                    *acc = [*bias; ROWS];
+                }
+                product(simd, rows, row, weights, panel, acc)
+            }
+        }
+    }
+}
+
+/// Products over the input for a chunk of steps, as [`Source::Projected`].
+pub(super) struct Project<'a, const V: usize> {
+    pub(super) rows: Rows<'a>,
+    pub(super) weights: &'a Weights,
     pub(super) panels: Range<usize>,
-    /// `[row][panel of the part][r, z, n][L]`.
     pub(super) out: &'a mut [f32],
 }
 
-impl WithSimd for Project<'_> {
+impl<const V: usize> WithSimd for Project<'_, V> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        cover(simd, self.input.count, self.panels.clone(), false, &mut self);
+        cover(simd, self.rows.count, self.panels.clone(), false, &mut self);
     }
 }
 
-impl<S: Simd> Tiled<S> for Project<'_> {
+impl<S: Simd, const V: usize> Tiled<S> for Project<'_, V> {
+    const VECTORS: usize = V;
+
     #[inline(always)]
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, panel: usize) {
-        let bias: &[[S::f32s; GATES]] = vectors::<S, GATES>(self.bias);
-        let mut acc: Tile<S::f32s, GATES, ROWS, P> = [[[simd.splat_f32s(0.0); GATES]; ROWS]; P];
-        for p in 0..P {
-            acc[p] = [bias[panel + p]; ROWS];
-        }
-        let acc = product(simd, &self.input, row, &self.weights, panel, acc);
-        let width = self.panels.len();
-        let out = vectors_mut::<S, GATES>(self.out);
-        for p in 0..P {
-            for r in 0..ROWS {
-                out[(row + r) * width + panel + p - self.panels.start] = acc[p][r];
-            }
+        let source = Source::Input { rows: self.rows, weights: self.weights };
+        let acc = source.tile::<S, V, ROWS, P>(simd, row, panel, self.panels.start);
+        let out = vectors_mut::<S, V>(self.out);
+        for (p, acc) in acc.iter().enumerate() {
+            let first = (panel + p - self.panels.start) * self.rows.count + row;
+            out[first..][..ROWS].copy_from_slice(acc);
         }
     }
 }
 
 /// A whole step of the reset-after form.
 pub(super) struct StepAfter<'a> {
+    pub(super) source: Source<'a>,
     pub(super) state: Rows<'a>,
-    pub(super) weights: Panels<'a>,
-    /// `b_hn`, `[panel][L]`.
-    pub(super) bias: &'a [f32],
-    /// `[row][panel of the part][r, z, n][L]`.
-    pub(super) projected: &'a [f32],
+    pub(super) weights: &'a Weights,
     pub(super) panels: Range<usize>,
     /// Takes the last panels first.
     pub(super) backward: bool,
@@ -81,20 +122,21 @@ impl WithSimd for StepAfter<'_> {
 }
 
 impl<S: Simd> Tiled<S> for StepAfter<'_> {
+    const VECTORS: usize = GATES;
+
     #[inline(always)]
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, panel: usize) {
-        let projected = vectors::<S, GATES>(self.projected);
-        let bias = vectors::<S, 1>(self.bias);
-        let width = self.panels.len();
-        let at = |r: usize, p: usize| (row + r) * width + panel + p - self.panels.start;
-        let mut acc: Tile<S::f32s, GATES, ROWS, P> = [[[simd.splat_f32s(0.0); GATES]; ROWS]; P];
+        let start = self.panels.start;
+        let bias = vectors::<S, GATES>(&self.weights.bias);
+        let mut acc = self.source.tile::<S, GATES, ROWS, P>(simd, row, panel, start);
+        let mut input = [[simd.splat_f32s(0.0); ROWS]; P];
         for p in 0..P {
             for r in 0..ROWS {
-                let x = projected[at(r, p)];
-                acc[p][r] = [x[R], x[Z], bias[panel + p][0]];
+                input[p][r] = acc[p][r][N];
+                acc[p][r][N] = bias[panel + p][N];
             }
         }
-        let acc = product(simd, &self.state, row, &self.weights, panel, acc);
+        let acc = product(simd, &self.state, row, self.weights, panel, acc);
         let stride = self.state.stride / S::F32_LANES;
         let state = vectors::<S, 1>(self.state.data);
         let next = vectors_mut::<S, 1>(self.next);
@@ -103,9 +145,8 @@ impl<S: Simd> Tiled<S> for StepAfter<'_> {
                 let unit = (row + r) * stride + panel + p;
                 let reset = self.functions.gate(simd, acc[R]);
                 let update = self.functions.gate(simd, acc[Z]);
-                let x = projected[at(r, p)][N];
-                let candidate =
-                    self.functions.candidate(simd, simd.mul_add_e_f32s(reset, acc[N], x));
+                let sum = simd.mul_add_e_f32s(reset, acc[N], input[p][r]);
+                let candidate = self.functions.candidate(simd, sum);
                 next[unit][0] = blend(simd, update, candidate, state[unit][0]);
             }
         }
@@ -114,10 +155,9 @@ impl<S: Simd> Tiled<S> for StepAfter<'_> {
 
 /// The gates of the reset-before form: the update gate, and the state scaled by the reset gate.
 pub(super) struct Gates<'a> {
+    pub(super) source: Source<'a>,
     pub(super) state: Rows<'a>,
-    pub(super) weights: Panels<'a>,
-    /// `[row][panel of the part][r, z, n][L]`.
-    pub(super) projected: &'a [f32],
+    pub(super) weights: &'a Weights,
     pub(super) panels: Range<usize>,
     /// Takes the last panels first.
     pub(super) backward: bool,
@@ -138,18 +178,12 @@ impl WithSimd for Gates<'_> {
 }
 
 impl<S: Simd> Tiled<S> for Gates<'_> {
+    const VECTORS: usize = 2;
+
     #[inline(always)]
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, panel: usize) {
-        let projected = vectors::<S, GATES>(self.projected);
-        let width = self.panels.len();
-        let mut acc: Tile<S::f32s, 2, ROWS, P> = [[[simd.splat_f32s(0.0); 2]; ROWS]; P];
-        for p in 0..P {
-            for r in 0..ROWS {
-                let x = projected[(row + r) * width + panel + p - self.panels.start];
-                acc[p][r] = [x[R], x[Z]];
-            }
-        }
-        let acc = product(simd, &self.state, row, &self.weights, panel, acc);
+        let acc = self.source.tile::<S, 2, ROWS, P>(simd, row, panel, self.panels.start);
+        let acc = product(simd, &self.state, row, self.weights, panel, acc);
         let stride = self.state.stride / S::F32_LANES;
         let state = vectors::<S, 1>(self.state.data);
         let scaled = vectors_mut::<S, 1>(self.scaled);
@@ -167,12 +201,10 @@ impl<S: Simd> Tiled<S> for Gates<'_> {
 
 /// The candidate and the new state of the reset-before form, by pairs of panels.
 pub(super) struct Candidate<'a> {
+    pub(super) source: Source<'a>,
     /// `r * h`.
     pub(super) scaled: Rows<'a>,
-    /// `[pair][k][even, odd panel][L]`.
-    pub(super) weights: Panels<'a>,
-    /// `[row][panel of the part][r, z, n][L]`.
-    pub(super) projected: &'a [f32],
+    pub(super) weights: &'a Weights,
     /// Pairs of panels.
     pub(super) pairs: Range<usize>,
     /// Takes the last pairs first.
@@ -196,18 +228,12 @@ impl WithSimd for Candidate<'_> {
 }
 
 impl<S: Simd> Tiled<S> for Candidate<'_> {
+    const VECTORS: usize = 2;
+
     #[inline(always)]
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, pair: usize) {
-        let projected = vectors::<S, GATES>(self.projected);
-        let width = 2 * self.pairs.len();
-        let mut acc: Tile<S::f32s, 2, ROWS, P> = [[[simd.splat_f32s(0.0); 2]; ROWS]; P];
-        for p in 0..P {
-            for r in 0..ROWS {
-                let first = (row + r) * width + 2 * (pair + p - self.pairs.start);
-                acc[p][r] = [projected[first][N], projected[first + 1][N]];
-            }
-        }
-        let acc = product(simd, &self.scaled, row, &self.weights, pair, acc);
+        let acc = self.source.tile::<S, 2, ROWS, P>(simd, row, pair, self.pairs.start);
+        let acc = product(simd, &self.scaled, row, self.weights, pair, acc);
         let stride = self.scaled.stride / S::F32_LANES;
         let state = vectors::<S, 1>(self.state);
         let update = vectors::<S, 1>(self.update);
@@ -229,16 +255,4 @@ impl<S: Simd> Tiled<S> for Candidate<'_> {
 fn blend<S: Simd>(simd: S, update: S::f32s, candidate: S::f32s, state: S::f32s) -> S::f32s {
     let rest = simd.sub_f32s(simd.splat_f32s(1.0), update);
     simd.mul_add_e_f32s(update, state, simd.mul_f32s(rest, candidate))
-}
-
-#[inline(always)]
-fn vectors<S: Simd, const V: usize>(data: &[f32]) -> &[[S::f32s; V]] {
-    let vectors: &[S::f32s] = bytemuck::cast_slice(data);
-    vectors.as_chunks::<V>().0
-}
-
-#[inline(always)]
-fn vectors_mut<S: Simd, const V: usize>(data: &mut [f32]) -> &mut [[S::f32s; V]] {
-    let vectors: &mut [S::f32s] = bytemuck::cast_slice_mut(data);
-    vectors.as_chunks_mut::<V>().0
 }

@@ -1,5 +1,8 @@
 //! Files of trained weights: what kind a file is, and reading it once.
 
+pub(crate) mod canonical;
+mod npz;
+mod onnx;
 mod safetensors;
 
 use std::fs::File;
@@ -16,17 +19,36 @@ use crate::tensor_set::TensorSet;
 /// The GRU of `path` that `options` select.
 pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     with_path(path, || {
-        let (set, format) = read_tensors(path)?;
-        convention::load(&set, format, options)
+        let bytes = read_file(path)?;
+        match recognise(&bytes, path)? {
+            Format::Onnx => onnx::load(&bytes, Some(folder(path)), options),
+            format => convention::load(&read_tensors(bytes, format)?, format, options),
+        }
     })
+}
+
+/// The GRU of a file's bytes that `options` select.
+pub(crate) fn load_bytes(bytes: Arc<Vec<u8>>, options: &LoadOptions) -> Result<Loaded> {
+    match recognise(&bytes, Path::new(""))? {
+        Format::Onnx => onnx::load(&bytes, None, options),
+        format => convention::load(&read_tensors(bytes, format)?, format, options),
+    }
 }
 
 /// Every recurrent network of `path`.
 pub(crate) fn list(path: &Path, options: &LoadOptions) -> Result<Vec<ListedGru>> {
     with_path(path, || {
-        let (set, format) = read_tensors(path)?;
-        convention::list(&set, format, options)
+        let bytes = read_file(path)?;
+        match recognise(&bytes, path)? {
+            Format::Onnx => onnx::list(&bytes, Some(folder(path)), options),
+            format => convention::list(&read_tensors(bytes, format)?, format, options),
+        }
     })
+}
+
+/// The folder of a file.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Puts the path in front of whatever goes wrong.
@@ -34,10 +56,10 @@ fn with_path<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     read().map_err(|e| e.context(path.display()))
 }
 
-fn read_tensors(path: &Path) -> Result<(TensorSet, Format)> {
-    let bytes = read_file(path)?;
-    match recognise(&bytes, path)? {
-        Format::Safetensors => Ok((safetensors::read(bytes)?, Format::Safetensors)),
+fn read_tensors(bytes: Arc<Vec<u8>>, format: Format) -> Result<TensorSet> {
+    match format {
+        Format::Safetensors => safetensors::read(bytes),
+        Format::Npz => npz::read(&bytes),
         other => Err(Error::new(ErrorKind::Unsupported, format!("{other} files are not read"))),
     }
 }

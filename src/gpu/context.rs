@@ -77,9 +77,20 @@ impl GpuContext {
         let (device, queue) = pollster::block_on(request).map_err(|e| {
             Error::new(ErrorKind::DeviceLost, format!("{description}: cannot be opened: {e}"))
         })?;
+        Ok(Self::from_device(device, queue, description, capabilities, options.runtime_checks))
+    }
+
+    /// A context on an open device.
+    pub(super) fn from_device(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        description: AdapterDescription,
+        capabilities: Capabilities,
+        checked: bool,
+    ) -> Self {
         // Failures of our own calls are caught in scopes; what remains is logged, never a panic.
         device.on_uncaptured_error(Arc::new(|error: wgpu::Error| log::error!("wgru: {error}")));
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
                 device,
                 queue,
@@ -87,10 +98,10 @@ impl GpuContext {
                 capabilities,
                 pipelines: Pipelines::default(),
                 counters: Counters::default(),
-                checked: options.runtime_checks,
+                checked,
                 poller: Poller::default(),
             }),
-        })
+        }
     }
 
     /// The adapter.

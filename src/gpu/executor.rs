@@ -57,7 +57,7 @@ struct Piece {
 
 enum PieceOf {
     Window { window: Window, range: Range<usize>, stride: usize },
-    State { plane: usize, first_row: usize },
+    State { plane: usize, positions: Range<usize>, parity: usize },
 }
 
 /// A mapped-to-be read-back buffer and its pieces.
@@ -101,12 +101,15 @@ impl Recorder<'_, '_, '_> {
                     }
                     self.submit_if_long().await?;
                 }
-                Operation::Steps { layer, steps, kernels } => {
+                Operation::Steps { layer, rows, steps, kernels } => {
                     let arena = SourceBuffer::Arena(plan.memory.arena_of(*layer));
-                    for step in 0..*steps {
+                    for (step, k) in steps.clone().enumerate() {
+                        let blocks = plan.row_blocks(plan.rows.active(rows, k));
                         for kernel in kernels {
                             for slice in &kernel.slices {
-                                self.dispatch(kernel.kernel, slice, arena, Some(step))?;
+                                let [x, _, z] = slice.grid;
+                                let slice = LaunchSlice { grid: [x, blocks, z], ..*slice };
+                                self.dispatch(kernel.kernel, &slice, arena, Some(step))?;
                             }
                         }
                         self.submit_if_long().await?;
@@ -237,8 +240,8 @@ impl Recorder<'_, '_, '_> {
                     PieceOf::Window { window, range, stride } => {
                         self.host.scatter(window, range.clone(), *stride, data);
                     }
-                    PieceOf::State { plane, first_row } => {
-                        self.host.scatter_state(*plane, *first_row, data);
+                    PieceOf::State { plane, positions, parity } => {
+                        self.host.scatter_state(*plane, positions.clone(), *parity, data);
                     }
                 }
             }
@@ -278,8 +281,8 @@ impl Recorder<'_, '_, '_> {
         let mut bytes = vec![0u8; stride * self.plan.launches.len()];
         for (launch, slot) in self.plan.launches.iter().zip(bytes.chunks_exact_mut(stride)) {
             let mut launch = launch.clone();
-            if masked {
-                launch.mask = launch.batch;
+            if !masked {
+                launch.mask = 0;
             }
             let words = launch.words();
             slot[..4 * words.len()].copy_from_slice(bytemuck::cast_slice(&words));
@@ -380,20 +383,29 @@ impl Recorder<'_, '_, '_> {
         let plan = Arc::clone(&self.plan);
         let (layout, directions) = (ArenaLayout::new(&plan), plan.config.num_directions());
         let row_bytes = 16 * quads(plan.config.hidden_size) as u64;
-        let parity = (plan.shape.steps % 2) as u64;
+        // Rows that ended at different steps stand in either state.
+        let parities = if plan.rows.is_full() {
+            let last = plan.shape.steps % 2;
+            last..last + 1
+        } else {
+            0..2
+        };
         for layer in 0..plan.config.num_layers {
             let arena = self.session.arenas[plan.memory.arena_of(layer)].clone();
-            for direction in 0..directions {
-                let base = 16 * (layout.state(layer, direction) + parity * layout.state_stride);
-                let mut first = 0;
-                while first < rows.len() {
-                    let room = self.read_back_room(row_bytes).await?;
-                    let count = room.min(rows.len() - first);
-                    let from = base + first as u64 * row_bytes;
-                    let plane = layer * directions + direction;
-                    let what = PieceOf::State { plane, first_row: rows.start + first };
-                    self.read_back(&arena, from, count as u64 * row_bytes, what);
-                    first += count;
+            for plane in layer * directions..(layer + 1) * directions {
+                for parity in parities.clone() {
+                    let state = layout.state(layer, plane % directions);
+                    let base = 16 * (state + parity as u64 * layout.state_stride);
+                    let mut first = 0;
+                    while first < rows.len() {
+                        let room = self.read_back_room(row_bytes).await?;
+                        let count = room.min(rows.len() - first);
+                        let from = base + first as u64 * row_bytes;
+                        let positions = rows.start + first..rows.start + first + count;
+                        let what = PieceOf::State { plane, positions, parity };
+                        self.read_back(&arena, from, count as u64 * row_bytes, what);
+                        first += count;
+                    }
                 }
             }
         }

@@ -8,6 +8,8 @@ mod poller;
 mod resources;
 mod session;
 mod staging;
+#[cfg(test)]
+mod testing;
 mod transfer;
 mod unchecked;
 mod weights;

@@ -34,17 +34,19 @@ impl Pipelines {
         if let Some(pipeline) = made.get(variant) {
             return Ok(Arc::clone(pipeline));
         }
-        let pipeline = Arc::new(compile(device, counters, checked, variant)?);
+        let pipeline = Arc::new(compile(device, counters, checked, variant, &variant.wgsl())?);
         made.insert(*variant, Arc::clone(&pipeline));
         Ok(pipeline)
     }
 }
 
-fn compile(
+/// Compiles `wgsl`, the text of `variant`.
+pub(super) fn compile(
     device: &wgpu::Device,
     counters: &Counters,
     checked: bool,
     variant: &Variant,
+    wgsl: &str,
 ) -> Result<Pipeline> {
     counters.pipeline();
     let label = format!("wgru.{}", variant.kernel.name());
@@ -70,7 +72,7 @@ fn compile(
             bind_group_layouts: &[Some(&layout)],
             immediate_size: if variant.immediates { 4 } else { 0 },
         });
-        let module = unchecked::shader_module(device, &label, &variant.wgsl(), checked);
+        let module = unchecked::shader_module(device, &label, wgsl, checked);
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline_layout),

@@ -12,7 +12,7 @@ use super::weights::DeviceWeights;
 use crate::error::Result;
 use crate::kernels::{Binding, Kernel, LaunchRecord};
 use crate::model::Gru;
-use crate::plan::{Memory, Plan, PlanOptions, SourceBuffer};
+use crate::plan::{Memory, Plan, PlanOptions, RowOrder, SourceBuffer};
 use crate::sequence::{Inputs, OutputViews};
 use crate::shape::SequenceShape;
 
@@ -40,7 +40,7 @@ pub(crate) struct GpuSession {
     pub(super) uploads: UploadRing,
     pub(super) downloads: DownloadRing,
     pub(super) pipelines: HashMap<Kernel, Arc<Pipeline>>,
-    bind_groups: HashMap<BindKey, wgpu::BindGroup>,
+    pub(super) bind_groups: HashMap<BindKey, wgpu::BindGroup>,
     /// A run was dropped or failed half-way: staging is remade before the next.
     pub(super) interrupted: bool,
 }
@@ -62,6 +62,16 @@ impl GpuSession {
         options: &PlanOptions,
     ) -> Result<Self> {
         let plan = Plan::new(gru.config(), shape, context.capabilities(), options)?;
+        Self::from_plan(context, gru, options, plan)
+    }
+
+    /// A session for runs within `plan`, which was made for the network with `options`.
+    pub(crate) fn from_plan(
+        context: &GpuContext,
+        gru: &Gru,
+        options: &PlanOptions,
+        plan: Plan,
+    ) -> Result<Self> {
         let inner = &context.inner;
         let make = |label: &str, size: u64, usage: wgpu::BufferUsages| {
             buffer(&inner.device, &inner.counters, label, size, usage, false)
@@ -156,28 +166,33 @@ impl GpuSession {
         out: &mut OutputViews<'_, f32>,
         waiting: Waiting,
     ) -> Result<()> {
-        self.prepare(inputs.shape(), !out.layers.is_empty())?;
+        self.prepare(inputs.shape(), inputs.lengths, !out.layers.is_empty())?;
         self.interrupted = true;
         executor::run(self, inputs, out, waiting).await?;
         self.interrupted = false;
         Ok(())
     }
 
-    /// Makes the plan for `shape`, unless it is the last run's.
-    fn prepare(&mut self, shape: SequenceShape, all_layers: bool) -> Result<()> {
+    /// Makes the plan for a run, unless it is the last run's.
+    fn prepare(
+        &mut self,
+        shape: SequenceShape,
+        lengths: Option<&[usize]>,
+        all_layers: bool,
+    ) -> Result<()> {
         if self.interrupted {
             self.uploads = UploadRing::new(&self.context, self.capacity.staging)?;
             self.downloads = DownloadRing::new(&self.context, self.capacity.staging)?;
             self.launches_for = None;
             self.interrupted = false;
         }
-        if self.plan.shape == shape && self.plan.options.all_layers == all_layers {
+        if self.plan.rows.is_for(shape, lengths) && self.plan.options.all_layers == all_layers {
             return Ok(());
         }
         let options = PlanOptions { all_layers, ..self.options.clone() };
         let plan = Plan::within(
             self.gru.config(),
-            shape,
+            RowOrder::new(shape, lengths)?,
             self.context.capabilities(),
             &options,
             self.plan.geometry,

@@ -1,19 +1,18 @@
 //! The host side of a run: rows of sequences into the layout that the kernels read, and back.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ndarray::{Array3, ArrayViewMut1, s};
 
-use crate::config::GruConfig;
 use crate::kernels::quads;
 use crate::plan::{HostSequence, Plan, Residency, Window};
 use crate::sequence::{Inputs, OutputViews};
 
 /// A run's arrays: the caller's, and the sequences between layers where those are in host memory.
 pub(super) struct Host<'i, 'a, 'o> {
-    config: GruConfig,
+    plan: Arc<Plan>,
     inputs: Inputs<'i, f32>,
-    lengths: Vec<usize>,
     out: &'a mut OutputViews<'o, f32>,
     between: Vec<Option<Array3<f32>>>,
 }
@@ -21,16 +20,12 @@ pub(super) struct Host<'i, 'a, 'o> {
 impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
     /// `inputs` are time-major and validated.
     pub(super) fn new(
-        plan: &Plan,
+        plan: &Arc<Plan>,
         inputs: Inputs<'i, f32>,
         out: &'a mut OutputViews<'o, f32>,
     ) -> Self {
-        let config = plan.config.clone();
+        let config = &plan.config;
         let shape = inputs.shape();
-        let lengths = match inputs.lengths {
-            Some(lengths) => lengths.to_vec(),
-            None => vec![shape.steps; shape.batch],
-        };
         let on_host = plan.memory.residency == Residency::HostBetweenLayers;
         let between = (0..config.num_layers)
             .map(|layer| {
@@ -38,20 +33,21 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
                 kept.then(|| Array3::zeros((shape.steps, shape.batch, config.output_size())))
             })
             .collect();
-        Self { config, inputs, lengths, out, between }
+        Self { plan: Arc::clone(plan), inputs, out, between }
     }
 
     /// Lengths of the rows, then one reset bit a step and row where the run has a mask.
     pub(super) fn row_words(&self, rows: &Range<usize>) -> Vec<u32> {
         let word = |n: usize| u32::try_from(n).expect("the plan bounds steps");
-        let mut words: Vec<u32> = self.lengths[rows.clone()].iter().map(|n| word(*n)).collect();
+        let order = &self.plan.rows;
+        let mut words: Vec<u32> = rows.clone().map(|p| word(order.length(p))).collect();
         if let Some(mask) = &self.inputs.reset_mask {
             let per_step = rows.len().div_ceil(32);
             let first = words.len();
             words.resize(first + mask.nrows() * per_step, 0);
             for (t, flags) in mask.outer_iter().enumerate() {
-                for (i, row) in rows.clone().enumerate() {
-                    if flags[row] {
+                for (i, position) in rows.clone().enumerate() {
+                    if flags[order.row(position)] {
                         words[first + t * per_step + i / 32] |= 1 << (i % 32);
                     }
                 }
@@ -68,13 +64,15 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
         self.inputs.initial_state.is_some()
     }
 
-    /// Time and row of the batch of flat row `m` of a window.
-    fn place(&self, window: &Window, m: usize) -> (usize, usize) {
-        let row = window.rows.start + m % window.rows.len();
+    /// Time and the caller's row of flat row `m` of a window; the time is past the row's length
+    /// where the row has ended.
+    fn place(&self, window: &Window, m: usize) -> (usize, usize, usize) {
+        let position = window.rows.start + m % window.rows.len();
         let k = window.steps.start + m / window.rows.len();
-        let reversed = window.direction.is_some_and(|d| self.config.directions.is_reverse(d));
-        let length = self.lengths[row];
-        (if reversed && k < length { length - 1 - k } else { k }, row)
+        let reversed = window.direction.is_some_and(|d| self.plan.config.directions.is_reverse(d));
+        let length = self.plan.rows.length(position);
+        let time = if reversed && k < length { length - 1 - k } else { k };
+        (time, self.plan.rows.row(position), length)
     }
 
     /// Writes flat rows `range` of a window to `out`, `stride` values a row, zero-padded.
@@ -86,10 +84,11 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
         out: &mut Vec<f32>,
     ) {
         out.clear();
-        let straight = window.direction.is_none_or(|d| !self.config.directions.is_reverse(d));
+        let straight = window.direction.is_none_or(|d| !self.plan.config.directions.is_reverse(d));
         if window.sequence == HostSequence::Input
             && straight
-            && stride == self.config.input_size
+            && self.plan.rows.is_full()
+            && stride == self.plan.config.input_size
             && window.rows.len() == self.inputs.input.dim().1
             && let Some(all) = self.inputs.input.as_slice()
         {
@@ -100,9 +99,9 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
             return;
         }
         out.resize(range.len() * stride, 0.0);
-        let h = self.config.hidden_size;
+        let h = self.plan.config.hidden_size;
         for (m, slot) in range.zip(out.chunks_exact_mut(stride)) {
-            let (t, row) = self.place(window, m);
+            let (t, row, _) = self.place(window, m);
             match window.sequence {
                 HostSequence::Input => {
                     let source = self.inputs.input.slice(s![t, row, ..]);
@@ -131,14 +130,18 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
         data: &[f32],
     ) {
         let HostSequence::Layer(layer) = window.sequence else { return };
-        let (h, padded) = (self.config.hidden_size, 4 * quads(self.config.hidden_size));
+        let (h, padded) = (self.plan.config.hidden_size, 4 * quads(self.plan.config.hidden_size));
         let directions = match window.direction {
             Some(d) => d..d + 1,
-            None => 0..self.config.num_directions(),
+            None => 0..self.plan.config.num_directions(),
         };
-        let last = layer + 1 == self.config.num_layers;
+        let last = layer + 1 == self.plan.config.num_layers;
         for (m, source) in range.zip(data.chunks_exact(stride)) {
-            let (t, row) = self.place(window, m);
+            let (t, row, length) = self.place(window, m);
+            if t >= length {
+                // Outputs arrive zeroed; the device leaves what it likes past a row's end.
+                continue;
+            }
             for (i, d) in directions.clone().enumerate() {
                 let values = &source[i * padded..i * padded + h];
                 let place = s![t, row, d * h..(d + 1) * h];
@@ -157,11 +160,12 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
 
     /// The initial states of cell `plane` for `rows`, padded units and rows zero.
     pub(super) fn gather_state(&self, plane: usize, rows: &Range<usize>, out: &mut Vec<f32>) {
-        let (h, padded) = (self.config.hidden_size, 4 * quads(self.config.hidden_size));
+        let (h, padded) = (self.plan.config.hidden_size, 4 * quads(self.plan.config.hidden_size));
         out.clear();
         out.resize(rows.len() * padded, 0.0);
         if let Some(state) = &self.inputs.initial_state {
-            for (row, slot) in rows.clone().zip(out.chunks_exact_mut(padded)) {
+            for (position, slot) in rows.clone().zip(out.chunks_exact_mut(padded)) {
+                let row = self.plan.rows.row(position);
                 for (to, from) in slot[..h].iter_mut().zip(state.slice(s![plane, row, ..])) {
                     *to = *from;
                 }
@@ -169,11 +173,20 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
         }
     }
 
-    /// Takes the final states of cell `plane`, rows from `first` on.
-    pub(super) fn scatter_state(&mut self, plane: usize, first: usize, data: &[f32]) {
-        let (h, padded) = (self.config.hidden_size, 4 * quads(self.config.hidden_size));
-        for (i, values) in data.chunks_exact(padded).enumerate() {
-            copy(self.out.final_state.slice_mut(s![plane, first + i, ..]), &values[..h]);
+    /// Takes the states of cell `plane` at `positions`, those of the rows that end in `parity`.
+    pub(super) fn scatter_state(
+        &mut self,
+        plane: usize,
+        positions: Range<usize>,
+        parity: usize,
+        data: &[f32],
+    ) {
+        let (h, padded) = (self.plan.config.hidden_size, 4 * quads(self.plan.config.hidden_size));
+        for (position, values) in positions.zip(data.chunks_exact(padded)) {
+            if self.plan.final_parity(position) == parity {
+                let row = self.plan.rows.row(position);
+                copy(self.out.final_state.slice_mut(s![plane, row, ..]), &values[..h]);
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) struct CellRecord {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LaunchRecord {
     pub(crate) batch: u32,
+    pub(crate) rows: u32,
     pub(crate) steps: u32,
     pub(crate) first_step: u32,
     pub(crate) unit_quads: u32,
@@ -38,7 +39,7 @@ pub(crate) struct LaunchRecord {
 }
 
 impl LaunchRecord {
-    const HEADER_WORDS: usize = 12;
+    const HEADER_WORDS: usize = 16;
     const CELL_WORDS: usize = 16;
 
     /// Bytes of a record with `cells` cells.
@@ -50,6 +51,7 @@ impl LaunchRecord {
     pub(crate) fn words(&self) -> Vec<u32> {
         let mut words = vec![
             self.batch,
+            self.rows,
             self.steps,
             self.first_step,
             self.unit_quads,
@@ -61,6 +63,9 @@ impl LaunchRecord {
             self.mask,
             self.mask_words,
             self.natural,
+            0,
+            0,
+            0,
         ];
         for cell in &self.cells {
             let (gate, candidate) = (cell.functions.gate, cell.functions.candidate);

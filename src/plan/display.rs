@@ -90,7 +90,7 @@ impl Plan {
                         Operation::Steps { steps, kernels, .. } => kernels
                             .iter()
                             .filter(|k| k.kernel == *kernel)
-                            .map(|k| *steps as u64 * k.slices.len() as u64)
+                            .map(|k| steps.len() as u64 * k.slices.len() as u64)
                             .sum(),
                         _ => 0,
                     })
@@ -143,6 +143,16 @@ impl fmt::Display for Plan {
             self.memory.tile_rows,
             self.memory.chunk_steps
         )?;
+        if !self.rows.is_full() {
+            let cells = self.config.state_planes() as u64;
+            let full = self.shape.steps as u64 * self.shape.batch as u64 * cells;
+            writeln!(
+                f,
+                "  ragged: {} of {full} row-steps are dispatched, {} are wanted",
+                self.row_steps(),
+                self.rows.steps_in_all() * cells
+            )?;
+        }
         for (name, count) in self.dispatches_by_kernel() {
             writeln!(f, "    {name:<24}{count:>12}")?;
         }

@@ -72,7 +72,8 @@ impl Memory {
         };
         let good = preferred.iter().map(|r| (*r, GOOD_CHUNK_STEPS, GOOD_TILE_ROWS));
         for (residency, min_steps, min_rows) in good.chain([(last, 1, 1)]) {
-            if let Some(memory) = solver.attempt(residency, min_steps, min_rows) {
+            if let Some(mut memory) = solver.attempt(residency, min_steps, min_rows) {
+                memory.staging = capacity.map_or(memory.staging, |c| c.staging);
                 return Ok(memory);
             }
         }

@@ -12,12 +12,15 @@ mod capabilities;
 mod display;
 mod geometry;
 mod memory;
+mod rows;
 mod schedule;
 mod weights;
 
 pub use capabilities::Capabilities;
+pub(crate) use display::human_bytes;
 pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
+pub(crate) use rows::RowOrder;
 pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
 pub(crate) use weights::{Placement, WeightPlan};
 
@@ -76,6 +79,7 @@ pub(crate) struct Window {
 pub struct Plan {
     pub(crate) config: GruConfig,
     pub(crate) shape: SequenceShape,
+    pub(crate) rows: RowOrder,
     pub(crate) options: PlanOptions,
     pub(crate) geometry: Geometry,
     pub(crate) memory: Memory,
@@ -101,18 +105,37 @@ impl Plan {
         options: &PlanOptions,
     ) -> Result<Self> {
         let geometry = Geometry::choose(config, shape.batch, options.precision, capabilities);
-        Self::within(config, shape, capabilities, options, geometry, None)
+        Self::within(config, RowOrder::full(shape), capabilities, options, geometry, None)
     }
 
-    /// The plan for a run of `shape` with a session's kernels, inside its buffers.
-    pub(crate) fn within(
+    /// The plan for a run of `shape` whose row b has `lengths[b]` steps: rows that have ended
+    /// cost nothing beyond the block of rows that they share.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new); [`ErrorKind::InvalidShape`] where `lengths` are not one
+    /// number of 0 to T a row.
+    pub fn with_lengths(
         config: &GruConfig,
         shape: SequenceShape,
+        lengths: &[usize],
+        capabilities: &Capabilities,
+        options: &PlanOptions,
+    ) -> Result<Self> {
+        let rows = RowOrder::new(shape, Some(lengths))?;
+        let geometry = Geometry::choose(config, shape.batch, options.precision, capabilities);
+        Self::within(config, rows, capabilities, options, geometry, None)
+    }
+
+    /// The plan for a run of `rows` with a session's kernels, inside its buffers.
+    pub(crate) fn within(
+        config: &GruConfig,
+        rows: RowOrder,
         capabilities: &Capabilities,
         options: &PlanOptions,
         geometry: Geometry,
         capacity: Option<&Memory>,
     ) -> Result<Self> {
+        let shape = rows.shape();
         config.validate()?;
         capabilities.validate()?;
         options.validate()?;
@@ -142,6 +165,7 @@ impl Plan {
         let mut plan = Self {
             config: config.clone(),
             shape,
+            rows,
             options: options.clone(),
             geometry,
             memory,
@@ -189,11 +213,29 @@ impl Plan {
             .map(|operation| match operation {
                 Operation::Project { slices, .. } => slices.len() as u64,
                 Operation::Steps { steps, kernels, .. } => {
-                    *steps as u64 * kernels.iter().map(|k| k.slices.len() as u64).sum::<u64>()
+                    steps.len() as u64 * kernels.iter().map(|k| k.slices.len() as u64).sum::<u64>()
                 }
                 _ => 0,
             })
             .sum()
+    }
+
+    /// Rows that step kernels take part in, added up over the steps of every layer and
+    /// direction: the sum of the lengths, and what the blocks of rows add to it.
+    pub fn row_steps(&self) -> u64 {
+        let block = u64::from(self.geometry.step_rows * self.geometry.step_groups);
+        let blocks: u64 = self
+            .operations
+            .iter()
+            .map(|operation| match operation {
+                Operation::Steps { rows, steps, .. } => steps
+                    .clone()
+                    .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
+                    .sum(),
+                _ => 0,
+            })
+            .sum();
+        blocks * block * self.config.num_directions() as u64
     }
 
     /// Bytes of device memory: weights, biases and a session's buffers, staging included.
@@ -221,11 +263,11 @@ impl Plan {
         self.memory.chunk_steps
     }
 
-    /// Floating-point operations of the matrix products, two a multiply-add, rows counted at
-    /// their full length.
+    /// Floating-point operations of the matrix products, two a multiply-add, each row counted
+    /// at its own length.
     pub fn flops(&self) -> u64 {
         let c = &self.config;
-        let rows = (self.shape.steps as u64).saturating_mul(self.shape.batch as u64);
+        let rows = self.rows.steps_in_all();
         let per_row: u64 = (0..c.num_layers)
             .map(|l| {
                 let k = (c.layer_input_size(l) + c.hidden_size) as u64;

@@ -15,8 +15,9 @@ pub(crate) enum Operation {
     Upload { window: Window, offset: u64, stride: u64 },
     /// One dispatch a slice: gate inputs of a chunk.
     Project { layer: usize, slices: Vec<LaunchSlice>, source: SourceBuffer },
-    /// `steps` times, in order: one dispatch a kernel and slice.
-    Steps { layer: usize, steps: usize, kernels: Vec<StepKernel> },
+    /// For each processing step in order: one dispatch a kernel and slice, over the rows of the
+    /// tile that have not ended.
+    Steps { layer: usize, rows: Range<usize>, steps: Range<usize>, kernels: Vec<StepKernel> },
     /// A window of a layer's states comes back from an arena.
     Download { window: Window, arena: usize, offset: u64, stride: u64 },
     /// Final states of a tile's rows come back.
@@ -86,7 +87,8 @@ pub(crate) fn schedule(plan: &mut Plan) {
     for first in (0..shape.batch).step_by(tile) {
         let rows = first..shape.batch.min(first + tile);
         plan.operations.push(Operation::BeginTile { rows: rows.clone() });
-        Tile { plan, rows: rows.clone() }.schedule();
+        let steps = plan.rows.longest(&rows);
+        Tile { plan, rows: rows.clone(), active: rows.clone(), steps }.schedule();
         plan.operations.push(Operation::EndTile { rows });
     }
 }
@@ -94,16 +96,24 @@ pub(crate) fn schedule(plan: &mut Plan) {
 struct Tile<'a> {
     plan: &'a mut Plan,
     rows: Range<usize>,
+    /// The rows that take part in the chunk at hand: the first of the tile.
+    active: Range<usize>,
+    /// Steps of the tile's longest row.
+    steps: usize,
 }
 
 impl Tile<'_> {
     fn schedule(&mut self) {
         let layers = self.plan.config.num_layers;
-        let (steps, chunk) = (self.plan.shape.steps, self.plan.memory.chunk_steps);
+        let (steps, chunk) = (self.steps, self.plan.memory.chunk_steps);
         let chunks = move || (0..steps).step_by(chunk).map(move |k| k..steps.min(k + chunk));
+        if steps == 0 {
+            return;
+        }
         match self.plan.memory.residency {
             Residency::Window => {
                 for steps in chunks() {
+                    self.begin_chunk(&steps);
                     self.upload_window(0, &steps);
                     for layer in 0..layers {
                         self.chunk(layer, &steps);
@@ -113,10 +123,11 @@ impl Tile<'_> {
             }
             Residency::Whole => {
                 let stride = input_quads(&self.plan.config, 0) as u64;
-                let window = self.window(HostSequence::Input, None, &(0..steps));
+                let window = self.window(HostSequence::Input, None, &(0..self.steps));
                 self.plan.operations.push(Operation::Upload { window, offset: 0, stride });
                 for layer in 0..layers {
                     for steps in chunks() {
+                        self.begin_chunk(&steps);
                         self.chunk(layer, &steps);
                     }
                     self.download_whole(layer);
@@ -125,6 +136,7 @@ impl Tile<'_> {
             Residency::HostBetweenLayers => {
                 for layer in 0..layers {
                     for steps in chunks() {
+                        self.begin_chunk(&steps);
                         self.upload_window(layer, &steps);
                         self.chunk(layer, &steps);
                         self.download_window(layer, &steps);
@@ -140,12 +152,24 @@ impl Tile<'_> {
         direction: Option<usize>,
         steps: &Range<usize>,
     ) -> Window {
-        Window { sequence, rows: self.rows.clone(), direction, steps: steps.clone() }
+        let rows = if self.plan.memory.residency == Residency::Whole {
+            self.rows.clone()
+        } else {
+            self.active.clone()
+        };
+        Window { sequence, rows, direction, steps: steps.clone() }
+    }
+
+    fn begin_chunk(&mut self, steps: &Range<usize>) {
+        // Whole blocks: rows of a block carry their states on together.
+        let count = self.plan.rows.active(&self.rows, steps.start);
+        let whole = self.plan.row_blocks(count) as usize * self.plan.row_block();
+        self.active = self.rows.start..self.rows.end.min(self.rows.start + whole);
     }
 
     /// Bytes aside, the rows of a window of `steps` steps.
     fn window_rows(&self, steps: &Range<usize>) -> u64 {
-        (steps.len() * self.rows.len()) as u64
+        (steps.len() * self.active.len()) as u64
     }
 
     fn upload_window(&mut self, layer: usize, steps: &Range<usize>) {
@@ -188,7 +212,7 @@ impl Tile<'_> {
         }
         let c = &self.plan.config;
         let stride = (c.num_directions() * quads(c.hidden_size)) as u64;
-        let window = self.window(HostSequence::Layer(layer), None, &(0..self.plan.shape.steps));
+        let window = self.window(HostSequence::Layer(layer), None, &(0..self.steps));
         let offset = ArenaLayout::new(self.plan).output;
         let arena = self.plan.memory.arena_of(layer);
         self.plan.operations.push(Operation::Download { window, arena, offset, stride });
@@ -217,7 +241,8 @@ impl Tile<'_> {
                 kernels.push(StepKernel { kernel: placement.kernel, slices });
             }
         }
-        self.plan.operations.push(Operation::Steps { layer, steps: steps.len(), kernels });
+        let (rows, steps) = (self.rows.clone(), steps.clone());
+        self.plan.operations.push(Operation::Steps { layer, rows, steps, kernels });
     }
 
     /// Which buffer a layer's projection reads, and the first vec4 of its rows there.
@@ -237,7 +262,7 @@ impl Tile<'_> {
         let c = &plan.config;
         let d = c.num_directions();
         let (units, arena) = (quads(c.hidden_size), ArenaLayout::new(plan));
-        let rows = self.rows.len();
+        let rows = self.active.len();
         let window = self.window_rows(steps);
         let (_, source) = self.source(layer);
         let source_quads = input_quads(c, layer);
@@ -273,7 +298,8 @@ impl Tile<'_> {
                 })
                 .collect();
             let record = LaunchRecord {
-                batch: word(rows as u64),
+                batch: word(if whole { self.rows.len() } else { rows } as u64),
+                rows: word(rows as u64),
                 steps: word(steps.len() as u64),
                 first_step: word(steps.start as u64),
                 unit_quads: word(units as u64),
@@ -282,9 +308,9 @@ impl Tile<'_> {
                 source_stride: word(source_quads as u64),
                 output_stride: word(if whole { d * units } else { units } as u64),
                 state_stride: word(arena.state_stride),
-                // The host sets the mask where a run has one.
-                mask: 0,
-                mask_words: word(rows.div_ceil(32) as u64),
+                // Behind the lengths; the host clears it where a run has no mask.
+                mask: word(self.rows.len() as u64),
+                mask_words: word(self.rows.len().div_ceil(32) as u64),
                 natural: u32::from(whole),
                 cells,
             };
@@ -301,5 +327,25 @@ impl Tile<'_> {
         }
         self.plan.launches.extend(records);
         out
+    }
+}
+
+impl Plan {
+    /// Blocks of rows along y of a step's grid for `active` rows.
+    pub(crate) fn row_blocks(&self, active: usize) -> u32 {
+        u32::try_from(active.div_ceil(self.row_block())).expect("the memory plan bounds grids")
+    }
+
+    /// Rows that a workgroup of a step shares.
+    fn row_block(&self) -> usize {
+        (self.geometry.step_rows * self.geometry.step_groups) as usize
+    }
+
+    /// Which of its two states (0 even, 1 odd) the row at `position` ends in: a row takes part,
+    /// or holds its state, until its block's longest ends.
+    pub(crate) fn final_parity(&self, position: usize) -> usize {
+        let first = position - position % self.memory.tile_rows;
+        let start = position - (position - first) % self.row_block();
+        self.rows.length(start) % 2
     }
 }

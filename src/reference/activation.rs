@@ -15,7 +15,7 @@ pub(super) fn clip(functions: &CellFunctions, x: f64) -> f64 {
 }
 
 /// The activation of `x`: NaN for NaN, the limit for an infinity.
-pub(super) fn value(function: Activation, x: f64) -> f64 {
+pub(crate) fn value(function: Activation, x: f64) -> f64 {
     // Comparisons are written so that NaN takes the branch that returns it.
     match function {
         Activation::Sigmoid => sigmoid(x),
@@ -70,7 +70,7 @@ pub(super) fn sigmoid(x: f64) -> f64 {
 
 /// Largest difference between an engine's activation and the exact one at `x`, where the engine's
 /// argument is within `dx` of `x`. Infinite where nothing can be said.
-pub(super) fn error(function: Activation, x: f64, dx: f64, arithmetic: &Arithmetic) -> f64 {
+pub(crate) fn error(function: Activation, x: f64, dx: f64, arithmetic: &Arithmetic) -> f64 {
     if !dx.is_finite() {
         return f64::INFINITY;
     }

@@ -45,6 +45,8 @@ mod verify;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use activation::{error as activation_error, value as activation_value};
 
 pub use arithmetic::Arithmetic;
 pub use report::{Comparison, Deviation, Location, Verification};
@@ -54,7 +56,7 @@ use ndarray::Array3;
 
 use crate::config::GruConfig;
 use crate::error::Result;
-use crate::sequence::{Inputs, Output};
+use crate::sequence::{Inputs, Output, zeroed};
 use crate::weights::GruWeights;
 
 /// Runs the network in f64, weights as the file holds them.
@@ -93,7 +95,7 @@ pub fn forward(
     inputs: &Inputs<'_, f64>,
 ) -> Result<Output<f64>> {
     let shape = inputs.validate(config)?;
-    let mut output = Output::zeros(config, shape, inputs.batch_first);
+    let mut output = Output::zeros(config, shape, inputs.batch_first)?;
     forward::run(config, weights, inputs, output.views(inputs.batch_first))?;
     Ok(output)
 }
@@ -109,9 +111,10 @@ pub fn forward_layers(
     inputs: &Inputs<'_, f64>,
 ) -> Result<(Output<f64>, Vec<Array3<f64>>)> {
     let shape = inputs.validate(config)?;
-    let mut output = Output::zeros(config, shape, inputs.batch_first);
-    let dim = (shape.steps, shape.batch, config.output_size());
-    let mut layers = vec![Array3::zeros(dim); config.num_layers];
+    let mut output = Output::zeros(config, shape, inputs.batch_first)?;
+    let dim = [shape.steps, shape.batch, config.output_size()];
+    let layers = (0..config.num_layers).map(|_| zeroed("the states of a layer", dim));
+    let mut layers: Vec<Array3<f64>> = layers.collect::<Result<_>>()?;
     let mut views = output.views(inputs.batch_first);
     views.layers = layers.iter_mut().map(|l| l.view_mut()).collect();
     forward::run(config, weights, inputs, views)?;

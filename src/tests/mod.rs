@@ -1,2 +1,13 @@
-mod perf;
-mod smoke;
+//! Tests of what is not public: kernel texts, plans, GPU objects, and the teeth of the checks.
+
+mod activations;
+mod adapters;
+mod allocations;
+mod mutants;
+mod noop;
+mod plan_invariants;
+mod plan_properties;
+mod plans;
+mod shaders;
+mod support;
+mod translations;

@@ -14,13 +14,13 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "P", default_value = "f32", value_parser = precision)]
     precision: Precision,
     /// Device memory for everything but the weights, bytes (GPU only)
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     memory_budget: Option<u64>,
     /// Longest chunk of time steps (GPU only)
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", allow_negative_numbers = true)]
     max_chunk_steps: Option<usize>,
     /// Largest tile of batch rows (GPU only)
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true)]
     max_tile_rows: Option<usize>,
 }
 
@@ -45,11 +45,13 @@ impl EngineArgs {
                 )));
             }
         }
-        let mut options = PlanOptions::default();
-        options.precision = self.precision;
-        options.memory_budget = self.memory_budget;
-        options.max_chunk_steps = self.max_chunk_steps;
-        options.max_tile_rows = self.max_tile_rows;
+        let options = PlanOptions {
+            precision: self.precision,
+            memory_budget: self.memory_budget,
+            max_chunk_steps: self.max_chunk_steps,
+            max_tile_rows: self.max_tile_rows,
+            ..PlanOptions::default()
+        };
         Ok((device, options))
     }
 }

@@ -70,7 +70,12 @@ fn write_selected(out: &mut impl Write, gru: &Gru) -> io::Result<()> {
         ResetForm::Before => "before  n = f(W_in x + b_in + W_hn (r*h) + b_hn)",
         ResetForm::After => "after  n = f(W_in x + b_in + r*(W_hn h + b_hn))",
     };
-    line("convention", format!("{}{}", d.convention, how(d.convention_evidence)))?;
+    let by_names = "  [by the tensors' names]";
+    let convention = match d.convention_evidence {
+        Evidence::Implied => by_names,
+        other => how(other),
+    };
+    line("convention", format!("{}{convention}", d.convention))?;
     line("reset", format!("{reset}{}", how(d.reset_evidence)))?;
     line("layers", format!("{}, {}", c.num_layers, c.directions))?;
     line(
@@ -96,11 +101,12 @@ fn write_selected(out: &mut impl Write, gru: &Gru) -> io::Result<()> {
     Ok(())
 }
 
+/// How sure a fact is.
 fn how(evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::Stated => "  [the file states it]",
         Evidence::Asked => "  [as asked]",
-        Evidence::Implied => "  [by the tensors' names and shapes]",
+        Evidence::Implied => "  [by the convention]",
         Evidence::Assumed => "  [assumed: nothing in the file says so]",
     }
 }

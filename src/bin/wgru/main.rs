@@ -1,5 +1,6 @@
 //! The `wgru` command.
 
+mod convert;
 mod devices;
 mod engine;
 mod environment;
@@ -30,6 +31,8 @@ enum Command {
     Devices(devices::Args),
     /// Show what a model file holds and how it was understood
     Info(info::Args),
+    /// Write a model in the canonical form, its convention recorded in the metadata
+    Convert(convert::Args),
     /// Run a batch of sequences
     Run(run::Args),
     /// Run on a device and compare every step with the f64 reference
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = failure::without_panics(|| match Cli::try_parse()?.command {
         Command::Devices(args) => devices::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Plan(args) => plan::run(&args),

@@ -15,10 +15,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Time steps
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     steps: usize,
     /// Rows of the batch
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
     batch: usize,
     #[command(flatten)]
     engine: EngineArgs,
@@ -35,10 +35,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Some(gpu) => Some(Plan::new(gru.config(), shape, gpu.capabilities(), &options)?),
         None => None,
     };
+    let engine = match plan {
+        Some(_) => device.to_string(),
+        None => gru.session_with(&device, shape, &options)?.engine(),
+    };
     let mut out = io::stdout().lock();
     if args.json {
         let mut value = plan.as_ref().map_or_else(no_dispatches, plan_json);
         value["device"] = json!(device.to_string());
+        value["engine"] = json!(engine);
         value["precision"] = json!(options.precision.to_string());
         value["steps"] = json!(shape.steps);
         value["batch"] = json!(shape.batch);
@@ -47,15 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         writeln!(out, "device: {device}")?;
         match plan {
             Some(plan) => write!(out, "{plan}")?,
-            None if device.is_reference() => writeln!(
-                out,
-                "{shape}: nothing is dispatched; plain f64 loops, layer by layer and step by step"
-            )?,
-            None => writeln!(
-                out,
-                "{shape}: nothing is dispatched; the processor runs layer by layer in f32 (--device \
-                 gpu plans for a GPU)"
-            )?,
+            None => writeln!(out, "{engine}; layer by layer, nothing is dispatched")?,
         }
     }
     Ok(ExitCode::SUCCESS)

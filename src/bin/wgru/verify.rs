@@ -24,13 +24,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NPY", conflicts_with_all = ["steps", "batch", "seed"])]
     input: Option<PathBuf>,
     /// Time steps of random sequences
-    #[arg(long, value_name = "T", default_value_t = 24)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, default_value_t = 24)]
     steps: usize,
     /// Rows of random sequences
-    #[arg(long, value_name = "B", default_value_t = 5)]
+    #[arg(long, value_name = "B", allow_negative_numbers = true, default_value_t = 5)]
     batch: usize,
     /// Seed of random sequences, uniform in [-2, 2)
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
     engine: EngineArgs,
@@ -53,15 +53,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let verification = progress::while_shown(format!("verifying {shape} on {device}"), || {
         gru.session_with(&device, shape, &options)?.verify(&inputs)
     })?;
-    if verification.is_empty() {
-        return Err(Failure::Request(format!(
-            "nothing to compare: the sequences have {shape}, and {} values are undecided",
-            verification.undecided
-        )));
-    }
+    let verdict = Verdict::of(&verification, shape.batch)?;
     let mut out = io::stdout().lock();
     if args.json {
         let mut value = verification_json(&verification);
+        value["passed"] = match verdict {
+            Verdict::Pass => json!(true),
+            Verdict::Fail => json!(false),
+            Verdict::Nothing => Value::Null,
+        };
         value["device"] = json!(device.to_string());
         value["precision"] = json!(options.precision.to_string());
         value["steps"] = json!(shape.steps);
@@ -77,14 +77,44 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             writeln!(out, "warning: {warning}")?;
         }
         writeln!(out, "{verification}")?;
-        writeln!(out, "{}", if verification.passed() { "PASS" } else { "FAIL" })?;
+        match verdict {
+            Verdict::Pass => writeln!(out, "PASS")?,
+            Verdict::Fail => writeln!(out, "FAIL")?,
+            Verdict::Nothing => {}
+        }
     }
-    Ok(if verification.passed() { ExitCode::SUCCESS } else { ExitCode::from(MISMATCH) })
+    Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// What a check amounts to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    Pass,
+    Fail,
+    /// There are no rows, so no value that could be wrong.
+    Nothing,
+}
+
+impl Verdict {
+    fn of(verification: &Verification, rows: usize) -> Result<Self, Failure> {
+        match verification.passed() {
+            true => Ok(Self::Pass),
+            false if !verification.is_empty() => Ok(Self::Fail),
+            false if rows == 0 => Ok(Self::Nothing),
+            false => Err(Failure::Request(format!(
+                "nothing can be compared: {} values, all beyond what their operands decide in f32",
+                verification.undecided
+            ))),
+        }
+    }
+
+    fn exit_code(self) -> u8 {
+        if self == Self::Fail { MISMATCH } else { 0 }
+    }
 }
 
 fn verification_json(v: &Verification) -> Value {
     json!({
-        "passed": v.passed(),
         "compared": v.compared,
         "undecided": v.undecided,
         "mismatches": v.mismatches,
@@ -104,4 +134,23 @@ fn location_json(at: &Location) -> Value {
         "layer": at.layer, "direction": at.direction, "step": at.step, "row": at.row,
         "unit": at.unit,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_and_exit_codes() {
+        let verdict = |compared, mismatches, rows| {
+            let mut verification = Verification::default();
+            verification.compared = compared;
+            verification.mismatches = mismatches;
+            Verdict::of(&verification, rows).ok().map(|v| (v, v.exit_code()))
+        };
+        assert_eq!(verdict(5, 0, 2), Some((Verdict::Pass, 0)));
+        assert_eq!(verdict(5, 1, 2), Some((Verdict::Fail, 1)));
+        assert_eq!(verdict(0, 0, 0), Some((Verdict::Nothing, 0)));
+        assert_eq!(verdict(0, 0, 2), None);
+    }
 }

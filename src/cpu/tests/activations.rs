@@ -112,7 +112,8 @@ fn tanh_is_relatively_precise_near_zero() {
 
 #[test]
 fn every_other_activation_is_its_formula() {
-    let cases: [(Activation, fn(f64) -> f64); 10] = [
+    type Exact = fn(f64) -> f64;
+    let cases: [(Activation, Exact); 10] = [
         (Activation::Relu, |x| x.max(0.0)),
         (Activation::LeakyRelu { alpha: 0.25 }, |x| if x >= 0.0 { x } else { 0.25 * x }),
         (Activation::ThresholdedRelu { alpha: 1.5 }, |x| if x > 1.5 { x } else { 0.0 }),

@@ -33,14 +33,15 @@ impl Case {
     fn ragged(mut self, seed: u64) -> Self {
         let (steps, batch, _) = self.input.dim();
         let mut random = Random(seed);
-        self.lengths = Some((0..batch).map(|_| random.next() as usize % (steps + 1)).collect());
+        self.lengths = Some((0..batch).map(|_| random.below(steps + 1)).collect());
         self
     }
 
     fn masked(mut self, seed: u64) -> Self {
         let (steps, batch, _) = self.input.dim();
         let mut random = Random(seed);
-        self.mask = Some(Array2::from_shape_simple_fn((steps, batch), || random.next() % 3 == 0));
+        self.mask =
+            Some(Array2::from_shape_simple_fn((steps, batch), || random.next().is_multiple_of(3)));
         self
     }
 

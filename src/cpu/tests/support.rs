@@ -26,6 +26,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Below `end`.
+    #[expect(clippy::cast_possible_truncation, reason = "tests count in thousands")]
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
     /// Uniform in `[-bound, bound]`.
     #[expect(clippy::cast_precision_loss, reason = "24 bits fit")]
     pub(super) fn uniform(&mut self, bound: f32) -> f32 {
@@ -119,7 +125,7 @@ pub(super) fn run_layers(
     keep: bool,
 ) -> (Output, Vec<Array3<f32>>) {
     let shape = inputs.validate(gru.config()).unwrap();
-    let mut output = Output::zeros(gru.config(), shape, inputs.batch_first);
+    let mut output = Output::zeros(gru.config(), shape, inputs.batch_first).unwrap();
     let dim = (shape.steps, shape.batch, gru.config().output_size());
     let mut layers = vec![Array3::zeros(dim); if keep { gru.config().num_layers } else { 0 }];
     let mut views = output.views(inputs.batch_first);

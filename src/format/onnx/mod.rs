@@ -1,0 +1,439 @@
+//! ONNX files: the GRU operator of opsets 1 to 22.
+
+mod attributes;
+mod chain;
+mod graph;
+mod node;
+mod proto;
+mod state;
+mod tensor;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::cell::ResetForm;
+use crate::config::GruConfig;
+use crate::convention::{Convention, Loaded, check_finite, onnx_cells};
+use crate::description::{Description, Evidence, Format, ListedGru};
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::LoadOptions;
+use crate::weights::GruWeights;
+use graph::Graph;
+use node::{GruNode, NodeReader};
+use proto::{GraphProto, ModelProto, NodeProto, is_default_domain};
+use state::InitialState;
+use tensor::Storage;
+
+/// Operator sets whose GRU is known.
+const OPSETS: std::ops::RangeInclusive<i64> = 1..=22;
+/// Models that an error lists before it only counts the rest.
+const MAX_LISTED: usize = 12;
+
+/// The GRU of the file's bytes that `options` select. `folder` holds the file, where there is one.
+pub(crate) fn load(
+    bytes: &Arc<Vec<u8>>,
+    folder: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<Loaded> {
+    refuse_options_of_tensors(options)?;
+    with_model(bytes, folder, |model| model.load(options))
+}
+
+/// Every GRU of the file.
+pub(crate) fn list(
+    bytes: &Arc<Vec<u8>>,
+    folder: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<Vec<ListedGru>> {
+    with_model(bytes, folder, |model| {
+        Ok(model
+            .entries
+            .iter()
+            .map(|entry| ListedGru {
+                name: entry.label.clone(),
+                convention: Convention::Onnx,
+                config: model
+                    .build(entry, options)
+                    .map(|loaded| loaded.config)
+                    .map_err(|e| e.to_string()),
+            })
+            .collect())
+    })
+}
+
+fn with_model<T>(
+    bytes: &Arc<Vec<u8>>,
+    folder: Option<&Path>,
+    use_model: impl FnOnce(&Model<'_, '_>) -> Result<T>,
+) -> Result<T> {
+    // Slices of these bytes are handed out, so that tensors stay where the file was read to.
+    let shared = Bytes::from_owner(SharedBytes(bytes.clone()));
+    let proto =
+        ModelProto::decode(shared).map_err(|e| invalid(format!("not a valid ONNX file: {e}")))?;
+    let graph_proto = proto
+        .graph
+        .as_ref()
+        .ok_or_else(|| invalid("not a valid ONNX file: it has no graph".to_owned()))?;
+    let opset = opset(&proto)?;
+    let storage = Storage::new(bytes, folder);
+    let graph = Graph::new(graph_proto, &storage)?;
+    let reader = NodeReader::new(&graph, &storage, opset);
+    let (mut nodes, mut failed) = (Vec::new(), Vec::new());
+    for node in graph.nodes.iter().filter(|node| node.is("GRU")) {
+        match reader.read(node) {
+            Ok(node) => nodes.push(node),
+            Err(error) => failed.push((node, error)),
+        }
+    }
+    use_model(&Model::new(&proto, graph_proto, &graph, opset, &nodes, failed))
+}
+
+/// Bytes that [`Bytes`] can borrow from.
+struct SharedBytes(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// One GRU of the file: the layers of a network, or a node that cannot be read.
+#[derive(Debug)]
+struct Entry<'n, 'a> {
+    label: String,
+    layers: std::result::Result<Vec<&'n GruNode<'a>>, Error>,
+    node: &'a NodeProto,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+struct Model<'n, 'a> {
+    proto: &'a ModelProto,
+    graph: &'a GraphProto,
+    opset: i64,
+    nodes: &'n [GruNode<'a>],
+    entries: Vec<Entry<'n, 'a>>,
+}
+
+impl<'n, 'a> Model<'n, 'a> {
+    fn new(
+        proto: &'a ModelProto,
+        graph_proto: &'a GraphProto,
+        graph: &Graph<'a>,
+        opset: i64,
+        nodes: &'n [GruNode<'a>],
+        failed: Vec<(&'a NodeProto, Error)>,
+    ) -> Self {
+        let mut entries = Vec::new();
+        let entry = |layers: Vec<&'n GruNode<'a>>| Entry {
+            label: layers[0].node.label().to_owned(),
+            node: layers[0].node,
+            layers: Ok(layers),
+        };
+        for row in chain::rows(graph, nodes) {
+            if row.len() == 1 || chain::is_one_network(graph, &row) {
+                entries.push(entry(row));
+            } else {
+                entries.extend(row.into_iter().map(|node| entry(vec![node])));
+            }
+        }
+        entries.extend(failed.into_iter().map(|(node, error)| {
+            let label = node.label().to_owned();
+            Entry { layers: Err(error.context(format_args!("GRU '{label}'"))), label, node }
+        }));
+        // In the order of the file.
+        entries.sort_by_key(|e| graph.nodes.iter().position(|node| std::ptr::eq(node, e.node)));
+        Self { proto, graph: graph_proto, opset, nodes, entries }
+    }
+
+    fn load(&self, options: &LoadOptions) -> Result<Loaded> {
+        if self.entries.is_empty() {
+            return Err(self.no_gru());
+        }
+        let Some(asked) = &options.node else {
+            return match &self.entries[..] {
+                [one, ..] if self.nodes.is_empty() => self.build(one, options),
+                [one] => self.build(one, options),
+                several => Err(Error::new(
+                    ErrorKind::InvalidRequest,
+                    format!(
+                        "the file holds {} GRUs; choose one (--node): {}",
+                        several.len(),
+                        self.listed()
+                    ),
+                )),
+            };
+        };
+        let mut named = self.entries.iter().filter(|e| e.label == *asked);
+        if let (Some(entry), None) = (named.next(), named.next()) {
+            return self.build(entry, options);
+        }
+        let index = asked.parse::<usize>().ok();
+        if let Some(entry) = index.and_then(|i| self.entries.get(i)) {
+            return self.build(entry, options);
+        }
+        let is_asked =
+            |node: &NodeProto| node.name() == asked || node.output.iter().any(|o| o == asked);
+        if let Some(node) = self.nodes.iter().find(|n| is_asked(n.node)) {
+            let label = node.node.label().to_owned();
+            let entry = Entry { label, layers: Ok(vec![node]), node: node.node };
+            return self.build(&entry, options);
+        }
+        match self.entries.iter().find(|e| is_asked(e.node)) {
+            Some(entry) => self.build(entry, options),
+            None => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("no GRU is called '{asked}'; the file holds {}", self.listed()),
+            )),
+        }
+    }
+
+    /// The file's GRUs for a message.
+    fn listed(&self) -> String {
+        let mut labels: Vec<String> = self
+            .entries
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| match &entry.layers {
+                Ok(layers) if layers.len() > 1 => {
+                    format!("{index}: {} ({} layers)", entry.label, layers.len())
+                }
+                Ok(_) => format!("{index}: {}", entry.label),
+                Err(error) => format!("{index}: {} (does not load: {error})", entry.label),
+            })
+            .collect();
+        if labels.len() > MAX_LISTED {
+            let more = labels.len() - MAX_LISTED;
+            labels.truncate(MAX_LISTED);
+            labels.push(format!("and {more} more"));
+        }
+        labels.join(", ")
+    }
+
+    fn no_gru(&self) -> Error {
+        let inside = |nodes: &[NodeProto]| nodes.iter().find_map(holds_gru).is_some();
+        let hidden = self
+            .graph
+            .node
+            .iter()
+            .find(|node| node.attribute.iter().any(|a| graphs(a).any(|g| inside(&g.node))))
+            .map(|node| format!("in a graph inside of the node '{}'", node.label()))
+            .or_else(|| {
+                let function = self.proto.functions.iter().find(|f| inside(&f.node))?;
+                Some(format!("in the function '{}'", function.name()))
+            });
+        match hidden {
+            Some(place) => Error::new(
+                ErrorKind::Unsupported,
+                format!("the file's GRU is {place}; GRUs of the main graph are read"),
+            ),
+            None => Error::new(
+                ErrorKind::InvalidWeights,
+                format!(
+                    "the file has {} nodes, none of them a GRU of the ONNX operators",
+                    self.graph.node.len()
+                ),
+            ),
+        }
+    }
+
+    fn build(&self, entry: &Entry<'n, 'a>, options: &LoadOptions) -> Result<Loaded> {
+        match &entry.layers {
+            Ok(layers) => self
+                .build_layers(layers, &entry.label, options)
+                .map_err(|e| e.context(format_args!("GRU '{}'", entry.label))),
+            Err(error) => Err(Error::new(error.kind(), error.to_string())),
+        }
+    }
+
+    fn build_layers(
+        &self,
+        layers: &[&GruNode<'_>],
+        label: &str,
+        options: &LoadOptions,
+    ) -> Result<Loaded> {
+        let first = layers[0];
+        let attributes = &first.attributes;
+        let mut description = Description::new(Format::Onnx, Convention::Onnx);
+        description.convention_evidence = Evidence::Stated;
+        description.name = Some(label.to_owned());
+        description.producer = self.producer();
+        description.bias = layers.iter().any(|layer| layer.b.is_some());
+        let mut cells = Vec::new();
+        for layer in layers {
+            for tensor in [Some(&layer.w), Some(&layer.r), layer.b.as_ref()].into_iter().flatten() {
+                check_finite(tensor, options)?;
+                description.count(tensor);
+            }
+            cells.extend(onnx_cells(&layer.w, &layer.r, layer.b.as_ref()));
+        }
+        let reset = self.reset(attributes, options, &mut description)?;
+        if let Some(asked) = options.activations {
+            let functions = &attributes.functions[0];
+            if attributes.functions.iter().any(|f| (f.gate, f.candidate) != asked) {
+                return Err(Error::new(
+                    ErrorKind::InvalidRequest,
+                    format!(
+                        "the file states activations {},{}; {},{} were asked for",
+                        functions.gate, functions.candidate, asked.0, asked.1
+                    ),
+                ));
+            }
+        }
+        let stated = first.node.attribute("activations").is_some();
+        description.activations_evidence =
+            if stated { Evidence::Stated } else { Evidence::Implied };
+        self.add_notes(layers, &mut description);
+        let config = GruConfig {
+            input_size: first.input_size,
+            hidden_size: first.hidden_size,
+            num_layers: layers.len(),
+            directions: attributes.directions,
+            reset,
+            functions: attributes.functions,
+        };
+        let weights = GruWeights::new(&config, cells)?;
+        Ok(Loaded { config, weights, description })
+    }
+
+    /// The reset form. A file that says reset-before may be read as reset-after, for exporters
+    /// have written it wrongly.
+    fn reset(
+        &self,
+        attributes: &attributes::Attributes,
+        options: &LoadOptions,
+        description: &mut Description,
+    ) -> Result<ResetForm> {
+        let stated = attributes.reset;
+        let by_torch = self.proto.producer_name().eq_ignore_ascii_case("pytorch");
+        description.reset_evidence =
+            if attributes.reset_stated { Evidence::Stated } else { Evidence::Implied };
+        match (stated, options.reset) {
+            (ResetForm::After, Some(ResetForm::Before)) => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "the file states linear_before_reset = 1 (reset after), reset before was asked for",
+            )),
+            (ResetForm::Before, Some(ResetForm::After)) => {
+                description.reset_evidence = Evidence::Asked;
+                description.notes.push(
+                    "linear_before_reset = 0 (reset before) in the file, read as reset after as \
+                     asked"
+                        .to_owned(),
+                );
+                Ok(ResetForm::After)
+            }
+            (ResetForm::Before, asked) if by_torch => {
+                if asked.is_none() {
+                    description.warnings.push(format!(
+                        "{} wrote linear_before_reset = 0, but torch.nn.GRU is always \
+                         reset-after: almost surely the fault of its exporter \
+                         (pytorch/pytorch#189225), and the results differ from the model's; \
+                         --reset after reads it as it was meant",
+                        description.producer.as_deref().unwrap_or("PyTorch")
+                    ));
+                }
+                Ok(stated)
+            }
+            _ => Ok(stated),
+        }
+    }
+
+    fn add_notes(&self, layers: &[&GruNode<'_>], description: &mut Description) {
+        let first = layers[0];
+        let notes = &mut description.notes;
+        notes.push(format!("operator set {}", self.opset));
+        if layers.len() > 1 {
+            let labels: Vec<&str> = layers.iter().map(|layer| layer.node.label()).collect();
+            notes.push(format!(
+                "{} chained nodes are the layers of one network: {}",
+                layers.len(),
+                labels.join(", ")
+            ));
+        }
+        if first.attributes.batch_first {
+            notes.push("the node's X and Y are batch-first (layout = 1)".to_owned());
+        }
+        if let InitialState::Planes { name, .. } = first.initial_state {
+            notes.push(format!(
+                "the initial state is for the caller to give (in the file '{name}')"
+            ));
+        }
+        if !first.sequence_lens.is_empty() {
+            notes.push(format!(
+                "the rows' lengths are for the caller to give (in the file '{}')",
+                first.sequence_lens
+            ));
+        }
+    }
+
+    fn producer(&self) -> Option<String> {
+        let (name, version) = (self.proto.producer_name(), self.proto.producer_version());
+        match (name, version) {
+            ("", _) => None,
+            (name, "") => Some(name.to_owned()),
+            (name, version) => Some(format!("{name} {version}")),
+        }
+    }
+}
+
+/// Graphs inside of an attribute.
+fn graphs(attribute: &proto::AttributeProto) -> impl Iterator<Item = &GraphProto> {
+    attribute.g.iter().chain(&attribute.graphs)
+}
+
+/// The node, if it is a GRU or holds one in a graph of its own.
+fn holds_gru(node: &NodeProto) -> Option<&NodeProto> {
+    let nested =
+        || node.attribute.iter().flat_map(graphs).flat_map(|g| &g.node).find_map(holds_gru);
+    if node.is("GRU") { Some(node) } else { nested() }
+}
+
+/// The version of the ONNX operators.
+fn opset(proto: &ModelProto) -> Result<i64> {
+    let imported = proto.opset_import.iter().find(|o| is_default_domain(o.domain()));
+    let version = match imported {
+        Some(opset) => opset.version(),
+        // The field came with version 3 of the file format.
+        None if proto.ir_version() < 3 => 1,
+        None => {
+            return Err(invalid("the file does not say which operator set it uses".to_owned()));
+        }
+    };
+    if !OPSETS.contains(&version) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "operator sets {} to {} are read, the file uses {version}",
+                OPSETS.start(),
+                OPSETS.end()
+            ),
+        ));
+    }
+    Ok(version)
+}
+
+fn refuse_options_of_tensors(options: &LoadOptions) -> Result<()> {
+    let wrong = |message: String| Err(Error::new(ErrorKind::InvalidRequest, message));
+    if let Some(prefix) = &options.prefix {
+        return wrong(format!(
+            "prefix '{prefix}' was asked for; an ONNX file's GRUs are chosen by node"
+        ));
+    }
+    match options.convention {
+        None | Some(Convention::Onnx) => {}
+        Some(other) => {
+            return wrong(format!("convention {other} was asked for; this is an ONNX file"));
+        }
+    }
+    if options.go_backwards {
+        return wrong("going backwards belongs to Keras layers; this is an ONNX file".to_owned());
+    }
+    Ok(())
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidFile, message)
+}

@@ -1,0 +1,157 @@
+//! What tests need of a device beyond the product's own calls.
+
+use std::sync::{Arc, Mutex};
+
+use super::adapters::{AdapterDescription, AdapterKind};
+use super::context::GpuContext;
+use super::pipelines::compile;
+use super::session::GpuSession;
+use crate::error::Result;
+use crate::kernels::Kernel;
+use crate::plan::Capabilities;
+
+/// Errors that no scope of the crate caught.
+pub(crate) type Uncaught = Arc<Mutex<Vec<String>>>;
+
+/// Objects that wgpu holds on a device, its own among them. (How many command encoders its pool
+/// holds depends on how fast the device was.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LiveObjects {
+    pub(crate) buffers: isize,
+    pub(crate) bind_groups: isize,
+    pub(crate) bind_group_layouts: isize,
+    pub(crate) pipelines: isize,
+    pub(crate) shader_modules: isize,
+}
+
+impl GpuContext {
+    /// A device of wgpu's backend that validates every call and computes nothing, with the limits
+    /// and features that `capabilities` name and no others.
+    pub(crate) fn noop(capabilities: &Capabilities) -> (Self, Uncaught) {
+        let features = match capabilities.immediates {
+            true => wgpu::Features::IMMEDIATES,
+            false => wgpu::Features::empty(),
+        };
+        let limits = wgpu::Limits {
+            max_storage_buffer_binding_size: capabilities.max_storage_binding,
+            max_buffer_size: capabilities.max_buffer,
+            max_storage_buffers_per_shader_stage: capabilities.max_storage_buffers,
+            max_compute_workgroups_per_dimension: capabilities.max_workgroups,
+            max_compute_invocations_per_workgroup: capabilities.max_invocations,
+            max_uniform_buffer_binding_size: capabilities.max_uniform_binding,
+            min_uniform_buffer_offset_alignment: capabilities.uniform_alignment,
+            max_immediate_size: if capabilities.immediates { 4 } else { 0 },
+            ..wgpu::Limits::downlevel_defaults()
+        };
+        let backend_options = wgpu::BackendOptions {
+            noop: wgpu::NoopBackendOptions { enable: true, ..Default::default() },
+            ..Default::default()
+        };
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            backend_options,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default());
+        let adapter = pollster::block_on(adapter).unwrap();
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        }))
+        .unwrap();
+        let description = AdapterDescription {
+            index: 0,
+            name: "noop".into(),
+            backend: "Noop".into(),
+            driver: String::new(),
+            kind: AdapterKind::Other,
+            subgroup_sizes: [0, 0],
+            features: Vec::new(),
+            workgroup_memory: 0,
+            capabilities: capabilities.clone(),
+        };
+        let context = Self::from_device(device, queue, description, capabilities.clone(), true);
+        let uncaught = Uncaught::default();
+        let list = Arc::clone(&uncaught);
+        let record = move |error: wgpu::Error| list.lock().unwrap().push(error.to_string());
+        context.inner.device.on_uncaptured_error(Arc::new(record));
+        (context, uncaught)
+    }
+
+    /// What wgpu itself counts; zeros on the noop backend.
+    pub(crate) fn live_objects(&self) -> LiveObjects {
+        // Objects of submissions that have finished are dropped at a poll.
+        self.inner.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let hal = self.inner.device.get_internal_counters().hal;
+        LiveObjects {
+            buffers: hal.buffers.read(),
+            bind_groups: hal.bind_groups.read(),
+            bind_group_layouts: hal.bind_group_layouts.read(),
+            pipelines: hal.compute_pipelines.read(),
+            shader_modules: hal.shader_modules.read(),
+        }
+    }
+
+    /// Runs the entry point `main` of `wgsl` with `groups` workgroups on storage buffers at
+    /// bindings 0 (read) and 1 (written, as long as the first); returns what it wrote.
+    pub(crate) fn evaluate(&self, wgsl: &str, input: &[u32], groups: u32) -> Vec<u32> {
+        use wgpu::BufferUsages as Usage;
+        let (device, queue) = (&self.inner.device, &self.inner.queue);
+        let size = 4 * input.len() as u64;
+        let make = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let source = make(Usage::STORAGE | Usage::COPY_DST);
+        let result = make(Usage::STORAGE | Usage::COPY_SRC);
+        let back = make(Usage::MAP_READ | Usage::COPY_DST);
+        queue.write_buffer(&source, 0, bytemuck::cast_slice(input));
+        let module = super::unchecked::shader_module(device, "test", wgsl, true);
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[
+                wgpu::BindGroupEntry { binding: 0, resource: source.as_entire_binding() },
+                wgpu::BindGroupEntry { binding: 1, resource: result.as_entire_binding() },
+            ],
+        });
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups(groups, 1, 1);
+        }
+        encoder.copy_buffer_to_buffer(&result, 0, &back, 0, size);
+        queue.submit([encoder.finish()]);
+        back.map_async(wgpu::MapMode::Read, .., |mapped| mapped.unwrap());
+        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let view = back.get_mapped_range(..).unwrap();
+        bytemuck::pod_collect_to_vec(&view)
+    }
+}
+
+impl GpuSession {
+    /// Runs `wgsl` in place of `kernel` from now on.
+    pub(crate) fn replace_kernel(&mut self, kernel: Kernel, wgsl: &str) -> Result<()> {
+        let inner = &self.context.inner;
+        let variant = self.plan().variant(kernel);
+        let made = compile(&inner.device, &inner.counters, inner.checked, &variant, wgsl)?;
+        self.pipelines.insert(kernel, Arc::new(made));
+        self.bind_groups.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,410 @@
+//! What every plan must satisfy, checked by walking it.
+
+use std::ops::Range;
+
+use crate::kernels::{CellRecord, Kernel, LaunchRecord, quads};
+use crate::plan::{
+    Capabilities, HostSequence, LaunchSlice, Operation, Plan, Residency, SourceBuffer, Window,
+};
+use crate::{GruConfig, ResetForm};
+
+/// Panics, naming the invariant, where `plan` breaks one.
+pub(super) fn check(plan: &Plan, capabilities: &Capabilities) {
+    check_buffers(plan, capabilities);
+    check_weights(plan, capabilities);
+    let mut walk = Walk::new(plan, capabilities);
+    for operation in &plan.operations {
+        walk.operation(operation);
+    }
+    walk.finish();
+}
+
+fn binding_limit(capabilities: &Capabilities) -> u64 {
+    capabilities.max_storage_binding.min(capabilities.max_buffer)
+}
+
+fn check_buffers(plan: &Plan, capabilities: &Capabilities) {
+    let (m, g) = (&plan.memory, &plan.geometry);
+    let limit = binding_limit(capabilities);
+    for (name, bytes) in [
+        ("input", 16 * m.input),
+        ("gates", 16 * m.gates),
+        ("arena", 16 * m.arena),
+        ("rows", 4 * m.row_words),
+        ("biases", plan.weights.bias_bytes),
+    ] {
+        assert!(bytes.next_multiple_of(16) <= limit, "{name}: {bytes} bytes, {limit} can be bound");
+    }
+    let budget = plan.options.memory_budget.unwrap_or_else(|| capabilities.default_budget());
+    assert!(m.session_bytes() <= budget, "{} bytes in a budget of {budget}", m.session_bytes());
+    assert!(m.staging <= capabilities.max_buffer, "staging of {} bytes", m.staging);
+    let launches = plan.launches.len() as u64 * plan.uniform_stride;
+    assert!(launches <= capabilities.max_buffer.min(u64::from(u32::MAX)), "launch records");
+    assert_eq!(plan.uniform_stride % u64::from(capabilities.uniform_alignment), 0);
+    for (rows, groups) in [(g.step_rows, g.step_groups), (g.projection_rows, g.projection_groups)] {
+        let invocations = u64::from(g.lanes) * u64::from(groups);
+        assert!(invocations <= u64::from(capabilities.max_invocations), "{invocations} a group");
+        assert!(rows > 0 && groups > 0);
+    }
+    let options = &plan.options;
+    assert!(options.max_chunk_steps.is_none_or(|most| m.chunk_steps <= most), "chunk option");
+    assert!(options.max_tile_rows.is_none_or(|most| m.tile_rows <= most), "tile option");
+}
+
+/// Every block of every matrix lies in a buffer once, and no two overlap.
+fn check_weights(plan: &Plan, capabilities: &Capabilities) {
+    let directions = plan.config.num_directions();
+    let vec4 = 4 * plan.geometry.precision.weight_bytes();
+    let mut regions = vec![Regions::default(); plan.weights.buffers.len()];
+    for placement in &plan.weights.placements {
+        let mut blocks = Partition::default();
+        for slice in &placement.slices {
+            blocks.add(slice.blocks.clone());
+            assert_eq!(slice.offsets.len(), directions);
+            let vec4s = (slice.blocks.len() * placement.layout.block_vec4s()) as u64;
+            for offset in &slice.offsets {
+                regions[slice.buffer].add("weights", *offset..offset + vec4s);
+            }
+        }
+        blocks.is_whole(placement.layout.blocks(), "blocks of units");
+    }
+    for (bytes, regions) in plan.weights.buffers.iter().zip(regions) {
+        assert!(*bytes <= binding_limit(capabilities), "weight buffer of {bytes} bytes");
+        regions.fit(bytes / vec4);
+    }
+}
+
+/// Ranges that follow one another from 0.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Partition {
+    end: usize,
+}
+
+impl Partition {
+    fn add(&mut self, range: Range<usize>) {
+        assert_eq!(range.start, self.end, "a range begins where the one before it ends");
+        assert!(range.end > range.start, "empty range");
+        self.end = range.end;
+    }
+
+    fn is_whole(&self, end: usize, what: &str) {
+        assert_eq!(self.end, end, "{what} are covered once");
+    }
+}
+
+/// Disjoint ranges of a buffer, in vec4s.
+#[derive(Clone, Debug, Default)]
+struct Regions {
+    all: Vec<(&'static str, Range<u64>)>,
+}
+
+impl Regions {
+    fn add(&mut self, what: &'static str, range: Range<u64>) {
+        self.all.push((what, range));
+    }
+
+    fn fit(mut self, size: u64) {
+        self.all.sort_by_key(|(_, range)| range.start);
+        for pair in self.all.windows(2) {
+            assert!(pair[0].1.end <= pair[1].1.start, "{pair:?} overlap");
+        }
+        if let Some((what, last)) = self.all.last() {
+            assert!(last.end <= size, "{what} {last:?} in a buffer of {size}");
+        }
+    }
+}
+
+struct Walk<'a> {
+    plan: &'a Plan,
+    capabilities: &'a Capabilities,
+    config: &'a GruConfig,
+    tiles: Partition,
+    tile: Option<Tile>,
+    dispatches: u64,
+}
+
+/// What has been seen of the tile under way, per layer.
+struct Tile {
+    rows: Range<usize>,
+    /// Steps whose gate inputs were projected, and that were run.
+    projected: Vec<Partition>,
+    run: Vec<Partition>,
+    /// Steps that went up and came back, per layer and direction.
+    uploaded: Vec<Partition>,
+    downloaded: Vec<Partition>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(plan: &'a Plan, capabilities: &'a Capabilities) -> Self {
+        let config = &plan.config;
+        let tiles = Partition::default();
+        Self { plan, capabilities, config, tiles, tile: None, dispatches: 0 }
+    }
+
+    fn operation(&mut self, operation: &Operation) {
+        match operation {
+            Operation::BeginTile { rows } => {
+                assert!(self.tile.is_none(), "a tile begins after the one before it ends");
+                assert!(rows.len() <= self.plan.memory.tile_rows);
+                self.tiles.add(rows.clone());
+                let planes = self.config.state_planes();
+                self.tile = Some(Tile {
+                    rows: rows.clone(),
+                    projected: vec![Partition::default(); self.config.num_layers],
+                    run: vec![Partition::default(); self.config.num_layers],
+                    uploaded: vec![Partition::default(); planes],
+                    downloaded: vec![Partition::default(); planes],
+                });
+            }
+            Operation::Upload { window, offset, stride } => self.upload(window, *offset, *stride),
+            Operation::Project { layer, slices, source } => self.project(*layer, slices, *source),
+            Operation::Steps { layer, rows, steps, kernels } => {
+                assert_eq!(*rows, self.tile.as_ref().unwrap().rows, "rows of the steps");
+                let mut range = None;
+                let names: Vec<Kernel> = kernels.iter().map(|k| k.kernel).collect();
+                assert_eq!(names, self.plan.kernels()[1..], "kernels of a step, in order");
+                for kernel in kernels {
+                    let run = self.launches(*layer, kernel.kernel, &kernel.slices);
+                    assert_eq!(*range.get_or_insert(run.clone()), run, "one chunk");
+                    self.dispatches += (steps.len() * kernel.slices.len()) as u64;
+                }
+                let range = range.unwrap();
+                assert_eq!(range, *steps);
+                let tile = self.tile.as_mut().unwrap();
+                tile.run[*layer].add(range);
+                assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
+            }
+            Operation::Download { window, arena, offset, stride } => {
+                self.download(window, *arena, *offset, *stride);
+            }
+            Operation::EndTile { rows } => {
+                let tile = self.tile.take().unwrap();
+                assert_eq!(tile.rows, *rows);
+                self.finish_tile(&tile);
+            }
+        }
+    }
+
+    fn finish_tile(&self, tile: &Tile) {
+        let (c, steps) = (self.config, self.plan.shape.steps);
+        let on_host = self.plan.memory.residency == Residency::HostBetweenLayers;
+        for layer in 0..c.num_layers {
+            tile.projected[layer].is_whole(steps, "projected steps");
+            tile.run[layer].is_whole(steps, "run steps");
+            let wanted = layer + 1 == c.num_layers || self.plan.options.all_layers || on_host;
+            for direction in 0..c.num_directions() {
+                let plane = layer * c.num_directions() + direction;
+                let uploaded = if layer == 0 || on_host { steps } else { 0 };
+                tile.uploaded[plane].is_whole(uploaded, "uploaded steps");
+                let downloaded = if wanted { steps } else { 0 };
+                tile.downloaded[plane].is_whole(downloaded, "downloaded steps");
+            }
+        }
+    }
+
+    fn finish(self) {
+        let (plan, shape) = (self.plan, self.plan.shape);
+        assert!(self.tile.is_none(), "the last tile ends");
+        let empty = shape.steps == 0 || shape.batch == 0;
+        self.tiles.is_whole(if empty { 0 } else { shape.batch }, "rows of the batch");
+        let slices = |step: bool| -> u64 {
+            let placements = plan.weights.placements.iter();
+            placements.filter(|p| p.kernel.is_step() == step).map(|p| p.slices.len() as u64).sum()
+        };
+        let tiles = if empty { 0 } else { shape.batch.div_ceil(plan.memory.tile_rows) as u64 };
+        let chunks = shape.steps.div_ceil(plan.memory.chunk_steps) as u64;
+        let expected = tiles * (chunks * slices(false) + shape.steps as u64 * slices(true));
+        assert_eq!(self.dispatches, expected, "dispatches");
+        assert_eq!(plan.dispatches(), expected, "dispatches that the plan counts");
+        assert_eq!(
+            plan.dispatches_by_kernel().iter().map(|(_, n)| n).sum::<u64>(),
+            expected,
+            "dispatches by kernel"
+        );
+    }
+
+    /// The directions, rows and vec4s of a window, which must be of the tile under way.
+    fn window(&self, window: &Window) -> (Range<usize>, u64) {
+        assert_eq!(window.rows, self.tile.as_ref().unwrap().rows, "rows of a window");
+        let directions = match window.direction {
+            Some(d) => d..d + 1,
+            None => 0..self.config.num_directions(),
+        };
+        (directions, (window.steps.len() * window.rows.len()) as u64)
+    }
+
+    fn upload(&mut self, window: &Window, offset: u64, stride: u64) {
+        let (directions, rows) = self.window(window);
+        let (layer, features) = match window.sequence {
+            HostSequence::Input => (0, quads(self.config.input_size)),
+            HostSequence::Layer(below) => {
+                (below + 1, self.config.num_directions() * quads(self.config.hidden_size))
+            }
+        };
+        assert_eq!(stride, features as u64, "stride of an upload");
+        assert!(offset + rows * stride <= self.plan.memory.input, "upload beyond the input buffer");
+        for d in directions {
+            let plane = layer * self.config.num_directions() + d;
+            self.tile.as_mut().unwrap().uploaded[plane].add(window.steps.clone());
+        }
+    }
+
+    fn download(&mut self, window: &Window, arena: usize, offset: u64, stride: u64) {
+        let (directions, rows) = self.window(window);
+        let HostSequence::Layer(layer) = window.sequence else {
+            panic!("the input is not read back")
+        };
+        assert_eq!(arena, self.plan.memory.arena_of(layer), "arena of a download");
+        let features = directions.len() * quads(self.config.hidden_size);
+        assert_eq!(stride, features as u64, "stride of a download");
+        assert!(offset + rows * stride <= self.plan.memory.arena, "download beyond the arena");
+        let tile = self.tile.as_mut().unwrap();
+        assert!(tile.run[layer].end >= window.steps.end, "states are read after they are computed");
+        for d in directions {
+            let plane = layer * self.config.num_directions() + d;
+            tile.downloaded[plane].add(window.steps.clone());
+        }
+    }
+
+    fn project(&mut self, layer: usize, slices: &[LaunchSlice], source: SourceBuffer) {
+        let range = self.launches(layer, Kernel::InputProjection, slices);
+        self.dispatches += slices.len() as u64;
+        let memory = &self.plan.memory;
+        let from_host = layer == 0 || memory.residency == Residency::HostBetweenLayers;
+        let record = &self.plan.launches[slices[0].launch];
+        let size = match source {
+            SourceBuffer::Input => {
+                assert!(from_host, "layer {layer} reads the input buffer");
+                memory.input
+            }
+            SourceBuffer::Arena(arena) => {
+                assert!(!from_host, "layer {layer} reads an arena");
+                assert_eq!(arena, memory.arena_of(layer - 1), "arena of a source");
+                assert_ne!(arena, memory.arena_of(layer), "a layer reads what it writes");
+                memory.arena
+            }
+        };
+        let steps = self.addressed_steps(record);
+        let tile = self.tile.as_mut().unwrap();
+        for (d, cell) in record.cells.iter().enumerate() {
+            let last = (steps * u64::from(record.batch) - 1) * u64::from(record.source_stride);
+            let end = u64::from(cell.source) + last + u64::from(record.k_quads);
+            assert!(end <= size, "source of layer {layer} ends at {end} of {size}");
+            let plane = layer * self.config.num_directions() + d;
+            let there = match from_host {
+                true => &tile.uploaded[plane],
+                false => &tile.run[layer - 1],
+            };
+            assert!(there.end >= range.end, "a projection reads what is there");
+        }
+        tile.projected[layer].add(range);
+    }
+
+    /// Steps along the first axis of what a kernel addresses.
+    fn addressed_steps(&self, record: &LaunchRecord) -> u64 {
+        match record.natural {
+            0 => u64::from(record.steps),
+            _ => self.plan.shape.steps as u64,
+        }
+    }
+
+    /// The steps of a kernel's launches; checks records and grids.
+    fn launches(&self, layer: usize, kernel: Kernel, slices: &[LaunchSlice]) -> Range<usize> {
+        let (plan, c) = (self.plan, self.config);
+        let g = &plan.geometry;
+        let placements = &plan.weights.placements;
+        let placement = placements.iter().find(|p| p.layer == layer && p.kernel == kernel).unwrap();
+        assert_eq!(slices.len(), placement.slices.len());
+        let mut steps = None;
+        for (slice, placed) in slices.iter().zip(&placement.slices) {
+            let record = &plan.launches[slice.launch];
+            assert_eq!(record.batch as usize, self.tile.as_ref().unwrap().rows.len());
+            let first = record.first_step as usize;
+            let range = first..first + record.steps as usize;
+            assert_eq!(*steps.get_or_insert(range.clone()), range);
+            assert!(range.len() <= plan.memory.chunk_steps);
+            assert_eq!(slice.weights, placed.buffer);
+            assert_eq!(record.first_block as usize, placed.blocks.start);
+            assert_eq!(record.unit_quads as usize, quads(c.hidden_size));
+            assert_eq!(record.k_quads as usize, placement.layout.k_quads);
+            assert_eq!(record.cells.len(), c.num_directions());
+            let (rows, covered) = if kernel.is_step() {
+                (u64::from(record.batch), g.step_rows * g.step_groups)
+            } else {
+                let rows = u64::from(record.batch) * u64::from(record.steps);
+                (rows, g.projection_rows * g.projection_groups)
+            };
+            let wanted = [placed.blocks.len() as u64, rows.div_ceil(u64::from(covered))];
+            let [x, y, z] = slice.grid;
+            assert_eq!([u64::from(x), u64::from(y)], wanted, "grid of {kernel:?}");
+            assert_eq!(z as usize, c.num_directions());
+            assert!(x.max(y).max(z) <= self.capabilities.max_workgroups, "grid beyond the limit");
+            let words =
+                u64::from(record.batch) + plan.shape.steps as u64 * u64::from(record.mask_words);
+            assert!(words <= plan.memory.row_words, "reset bits beyond their buffer");
+            assert!(u64::from(record.mask_words) * 32 >= u64::from(record.batch));
+            for (d, cell) in record.cells.iter().enumerate() {
+                assert_eq!(u64::from(cell.weights), placed.offsets[d]);
+                assert_eq!(cell.reversed == 1, c.directions.is_reverse(d));
+            }
+            self.check_gates(record);
+            if kernel.is_step() {
+                self.check_arena(layer, record);
+            }
+            let biases = if kernel.is_step() { 1 } else { 3 } * u64::from(record.unit_quads);
+            let end = |cell: &CellRecord| 16 * (u64::from(cell.bias) + biases);
+            assert!(record.cells.iter().all(|c| end(c) <= plan.weights.bias_bytes), "biases");
+        }
+        steps.expect("a kernel has launches")
+    }
+
+    fn check_gates(&self, record: &LaunchRecord) {
+        let mut regions = Regions::default();
+        let window = u64::from(record.batch) * u64::from(record.steps);
+        for cell in &record.cells {
+            let start = u64::from(cell.gates);
+            regions.add("gates", start..start + 3 * window * u64::from(record.unit_quads));
+        }
+        regions.fit(self.plan.memory.gates);
+    }
+
+    /// States of all layers of the arena, scratch and outputs do not overlap.
+    fn check_arena(&self, layer: usize, record: &LaunchRecord) {
+        let (plan, c) = (self.plan, self.config);
+        let units = u64::from(record.unit_quads);
+        let stride = u64::from(record.state_stride);
+        let padded = u64::from(record.batch.next_multiple_of(plan.geometry.step_rows));
+        assert!(stride >= padded * units, "row blocks read whole");
+        let mut regions = Regions::default();
+        let layout = crate::plan::ArenaLayout::new(plan);
+        let arena = plan.memory.arena_of(layer);
+        for other in (0..c.num_layers).filter(|l| plan.memory.arena_of(*l) == arena) {
+            for d in 0..c.num_directions() {
+                let start = layout.state(other, d);
+                regions.add("states", start..start + 2 * stride);
+            }
+        }
+        let rows = self.addressed_steps(record) * u64::from(record.batch);
+        let output_stride = u64::from(record.output_stride);
+        for (d, cell) in record.cells.iter().enumerate() {
+            assert_eq!(u64::from(cell.state), layout.state(layer, d), "state of the cell");
+            if c.reset == ResetForm::Before {
+                let start = u64::from(cell.scratch);
+                regions.add("scratch", start..start + 2 * stride);
+            }
+            let start = u64::from(cell.output);
+            if output_stride == units {
+                regions.add("outputs", start..start + rows * units);
+            } else {
+                // Directions side by side in a row.
+                assert_eq!(output_stride, record.cells.len() as u64 * units);
+                assert_eq!(start, u64::from(record.cells[0].output) + d as u64 * units);
+            }
+        }
+        if output_stride != units {
+            let start = u64::from(record.cells[0].output);
+            regions.add("outputs", start..start + rows * output_stride);
+        }
+        regions.fit(plan.memory.arena);
+    }
+}

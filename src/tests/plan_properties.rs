@@ -1,0 +1,211 @@
+//! Plans of configurations, shapes, devices and options drawn at random; and the teeth of the
+//! invariants.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::plan_invariants::check;
+use super::plans::{bidirectional, gpu};
+use crate::kernels::LaunchRecord;
+use crate::plan::{Capabilities, LaunchSlice, Operation, Plan, PlanOptions, RowOrder};
+use crate::*;
+
+/// About uniform in the logarithm.
+fn logarithmic(least: u64, most: u64) -> impl Strategy<Value = u64> {
+    #[expect(clippy::cast_precision_loss, reason = "only the distribution depends on it")]
+    let range = (least as f64).ln()..=(most as f64).ln();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    range.prop_map(move |l| (l.exp().round() as u64).clamp(least, most))
+}
+
+fn size(least: usize, most: usize) -> impl Strategy<Value = usize> {
+    logarithmic(least as u64 + 1, most as u64 + 1)
+        .prop_map(|n| usize::try_from(n - 1).expect("from usize"))
+}
+
+fn configs() -> impl Strategy<Value = GruConfig> {
+    let directions = prop_oneof![
+        Just(Directions::Forward),
+        Just(Directions::Reverse),
+        Just(Directions::Bidirectional)
+    ];
+    let reset = prop_oneof![Just(ResetForm::Before), Just(ResetForm::After)];
+    (size(1, 3000), size(1, 3000), 1usize..5, directions, reset).prop_map(
+        |(input_size, hidden_size, num_layers, directions, reset)| GruConfig {
+            num_layers,
+            directions,
+            reset,
+            ..GruConfig::new(input_size, hidden_size)
+        },
+    )
+}
+
+fn capabilities() -> impl Strategy<Value = Capabilities> {
+    (
+        (logarithmic(1 << 20, 4 << 30), logarithmic(1 << 20, 8 << 30)),
+        prop_oneof![Just(65535u32), 1024u32..65535],
+        64u32..1025,
+        prop_oneof![Just(16u32), Just(64), Just(256)],
+        (any::<bool>(), any::<bool>(), any::<bool>()),
+    )
+        .prop_map(|(sizes, max_workgroups, max_invocations, uniform_alignment, flags)| {
+            Capabilities {
+                max_storage_binding: sizes.0,
+                max_buffer: sizes.1,
+                max_storage_buffers: 8,
+                max_workgroups,
+                max_invocations,
+                uniform_alignment,
+                max_uniform_binding: 16 << 10,
+                immediates: flags.0,
+                software: flags.1,
+                integrated: flags.2,
+            }
+        })
+}
+
+fn plan_options() -> impl Strategy<Value = PlanOptions> {
+    (
+        any::<bool>(),
+        proptest::option::of(logarithmic(1, 4 << 30)),
+        proptest::option::of(size(1, 5000)),
+        proptest::option::of(size(1, 5000)),
+        any::<bool>(),
+    )
+        .prop_map(|(half, memory_budget, max_chunk_steps, max_tile_rows, all_layers)| {
+            PlanOptions {
+                precision: if half { Precision::F16 } else { Precision::F32 },
+                memory_budget,
+                max_chunk_steps,
+                max_tile_rows,
+                all_layers,
+            }
+        })
+}
+
+/// A shape, and one that is nowhere larger.
+fn shapes() -> impl Strategy<Value = (SequenceShape, SequenceShape)> {
+    (size(0, 2000), size(0, 2000), any::<f64>(), any::<f64>()).prop_flat_map(
+        |(steps, batch, ..)| {
+            let smaller = (0..=steps, 0..=batch);
+            smaller.prop_map(move |(t, b)| {
+                (SequenceShape::new(steps, batch), SequenceShape::new(t, b))
+            })
+        },
+    )
+}
+
+/// The same cases every time; others, and as many as it says, under `PROPTEST_CASES`.
+fn cases(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => ProptestConfig { cases, rng_seed: RngSeed::Fixed(1), ..config },
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1500))]
+
+    /// Whatever is asked: a plan that keeps every invariant, or an error that says what exceeds
+    /// what. And a session made for a shape runs every smaller one, its options kept.
+    #[test]
+    fn plans_keep_their_invariants(
+        config in configs(),
+        (shape, smaller) in shapes(),
+        capabilities in capabilities(),
+        options in plan_options(),
+    ) {
+        let plan = match Plan::new(&config, shape, &capabilities, &options) {
+            Ok(plan) => plan,
+            Err(error) => {
+                prop_assert_eq!(error.kind(), ErrorKind::ExceedsLimits, "{}", error);
+                let numbers = error.to_string().split(|c: char| !c.is_ascii_digit())
+                    .filter(|n| !n.is_empty()).count();
+                prop_assert!(numbers >= 2, "{}", error);
+                return Ok(());
+            }
+        };
+        check(&plan, &capabilities);
+        for all_layers in [false, true] {
+            let options = PlanOptions { all_layers, ..options.clone() };
+            let inside = Plan::within(
+                &config, RowOrder::full(smaller), &capabilities, &options, plan.geometry, Some(&plan.memory),
+            );
+            let inside = match inside {
+                Ok(inside) => inside,
+                Err(error) => return Err(TestCaseError::fail(format!("{smaller}: {error}"))),
+            };
+            check(&inside, &capabilities);
+            let (small, large) = (&inside.memory, &plan.memory);
+            prop_assert!(small.input <= large.input && small.gates <= large.gates);
+            prop_assert!(small.arena <= large.arena && small.arenas <= large.arenas);
+            prop_assert!(small.row_words <= large.row_words && small.staging == large.staging);
+            prop_assert!(small.chunk_steps <= large.chunk_steps);
+        }
+    }
+}
+
+/// The invariants are broken by what would break a run.
+#[test]
+fn broken_plans_are_seen() {
+    let shape = SequenceShape::new(9, 7);
+    let config = GruConfig { reset: ResetForm::Before, ..bidirectional(5, 70, 2) };
+    let options = PlanOptions {
+        max_chunk_steps: Some(4),
+        max_tile_rows: Some(3),
+        all_layers: true,
+        ..PlanOptions::default()
+    };
+    let plan = Plan::new(&config, shape, &gpu(), &options).unwrap();
+    check(&plan, &gpu());
+    type Fault = (&'static str, fn(&mut Plan));
+    let faults: [Fault; 14] = [
+        ("an operation lost", |p| drop(p.operations.remove(p.operations.len() / 2))),
+        ("an operation twice", |p| p.operations.insert(3, p.operations[2].clone())),
+        ("the last tile lost", |p| p.operations.truncate(p.operations.len() / 2)),
+        ("a step too few", |p| {
+            let steps = p.operations.iter_mut().find_map(|operation| match operation {
+                Operation::Steps { steps, .. } => Some(steps),
+                _ => None,
+            });
+            steps.unwrap().end -= 1;
+        }),
+        ("a grid too small", |p| slice(p).grid[0] -= 1),
+        ("a grid of one direction", |p| slice(p).grid[2] = 1),
+        ("another launch", |p| slice(p).launch += 1),
+        ("gate inputs that overlap", |p| launch(p).cells[1].gates -= 1),
+        ("states of another cell", |p| launch(p).cells[1].state = 0),
+        ("scratch in the states", |p| launch(p).cells[0].scratch = launch(p).cells[0].state),
+        ("outputs in the scratch", |p| launch(p).cells[0].output -= 1),
+        ("a buffer too small", |p| p.memory.arena -= 1),
+        ("weights that overlap", |p| p.weights.placements[0].slices[0].offsets[1] -= 1),
+        ("more than the budget", |p| p.options.memory_budget = Some(1 << 10)),
+    ];
+    for (name, fault) in faults {
+        let mut broken = plan.clone();
+        fault(&mut broken);
+        let seen = catch_unwind(AssertUnwindSafe(|| check(&broken, &gpu()))).is_err();
+        assert!(seen, "{name} is not seen");
+    }
+}
+
+/// The first dispatch of the plan.
+fn slice(plan: &mut Plan) -> &mut LaunchSlice {
+    let slices = plan.operations.iter_mut().find_map(|operation| match operation {
+        Operation::Project { slices, .. } => Some(slices),
+        _ => None,
+    });
+    &mut slices.unwrap()[0]
+}
+
+/// The launch record of the first step.
+fn launch(plan: &mut Plan) -> &mut LaunchRecord {
+    let launch = plan.operations.iter().find_map(|operation| match operation {
+        Operation::Steps { kernels, .. } => Some(kernels[0].slices[0].launch),
+        _ => None,
+    });
+    &mut plan.launches[launch.unwrap()]
+}

@@ -1,0 +1,269 @@
+//! Plans: as text, at extreme sizes, and where they are refused.
+
+use super::plan_invariants::check;
+use crate::plan::{Capabilities, Plan, PlanOptions, Residency, RowOrder};
+use crate::*;
+
+pub(super) fn gpu() -> Capabilities {
+    Capabilities {
+        max_storage_binding: (2 << 30) - 4,
+        max_buffer: 8 << 30,
+        max_storage_buffers: 16,
+        max_workgroups: 65535,
+        max_invocations: 1024,
+        uniform_alignment: 64,
+        max_uniform_binding: 64 << 10,
+        immediates: true,
+        software: false,
+        integrated: false,
+    }
+}
+
+fn software() -> Capabilities {
+    Capabilities { software: true, ..Capabilities::downlevel() }
+}
+
+pub(super) fn bidirectional(input_size: usize, hidden_size: usize, num_layers: usize) -> GruConfig {
+    let directions = Directions::Bidirectional;
+    GruConfig { num_layers, directions, ..GruConfig::new(input_size, hidden_size) }
+}
+
+/// Operations at the beginning of a printed plan.
+const LISTED: usize = 12;
+
+fn text(plan: &Plan) -> String {
+    use std::fmt::Write;
+    let mut text = plan.to_string();
+    writeln!(text, "operations: {}", plan.operations.len()).unwrap();
+    for operation in plan.operations.iter().take(LISTED) {
+        writeln!(text, "  {operation:?}").unwrap();
+    }
+    writeln!(text, "launches: {}", plan.launches.len()).unwrap();
+    for launch in plan.launches.iter().take(2) {
+        writeln!(text, "  {launch:?}").unwrap();
+    }
+    text
+}
+
+/// Plans as text, to be reviewed as a diff. `WGRU_UPDATE_SNAPSHOTS=1` rewrites the files.
+#[test]
+fn printed_plans_are_as_reviewed() {
+    let before = |config| GruConfig { reset: ResetForm::Before, ..config };
+    let options = PlanOptions::default;
+    let cases = [
+        ("one_layer", GruConfig::new(3, 5), (4, 2), Capabilities::downlevel(), options()),
+        (
+            "two_layers_chunked",
+            GruConfig { num_layers: 2, ..GruConfig::new(80, 512) },
+            (1000, 32),
+            software(),
+            options(),
+        ),
+        (
+            "bidirectional_reset_before",
+            before(bidirectional(40, 128, 2)),
+            (50, 16),
+            gpu(),
+            options(),
+        ),
+        (
+            "bidirectional_between_layers_on_host",
+            bidirectional(64, 256, 3),
+            (20_000, 8),
+            Capabilities::downlevel(),
+            PlanOptions { memory_budget: Some(16 << 20), all_layers: true, ..options() },
+        ),
+        (
+            "reverse_f16_tiled",
+            GruConfig { directions: Directions::Reverse, ..GruConfig::new(17, 65) },
+            (7, 100),
+            gpu(),
+            PlanOptions {
+                precision: Precision::F16,
+                max_tile_rows: Some(33),
+                max_chunk_steps: Some(3),
+                ..options()
+            },
+        ),
+        ("weights_over_several_buffers", GruConfig::new(4096, 4096), (2, 1), software(), options()),
+    ];
+    let update = std::env::var_os("WGRU_UPDATE_SNAPSHOTS").is_some();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/snapshots");
+    for (name, config, (steps, batch), capabilities, options) in cases {
+        let shape = SequenceShape::new(steps, batch);
+        let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+        check(&plan, &capabilities);
+        let path = folder.join(format!("{name}.txt"));
+        if update {
+            std::fs::write(&path, text(&plan)).unwrap();
+        }
+        let reviewed = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text(&plan) == reviewed,
+            "{name} differs from {}:\n{}",
+            path.display(),
+            text(&plan)
+        );
+    }
+}
+
+/// The session's own chunk may be shorter than the shortest that a fresh plan would take.
+#[test]
+fn a_session_with_short_chunks_runs_every_smaller_shape() {
+    let config = bidirectional(1, 1000, 2);
+    let options = PlanOptions { max_chunk_steps: Some(16), ..PlanOptions::default() };
+    let plan = Plan::new(&config, SequenceShape::new(17, 1), &gpu(), &options).unwrap();
+    assert_eq!(plan.memory.chunk_steps, 9);
+    for steps in 0..17 {
+        let shape = SequenceShape::new(steps, 1);
+        let memory = Some(&plan.memory);
+        let rows = RowOrder::full(shape);
+        let inside = Plan::within(&config, rows, &gpu(), &options, plan.geometry, memory).unwrap();
+        check(&inside, &gpu());
+    }
+}
+
+#[test]
+fn long_sequences_and_wide_batches_fit_128_mib_bindings() {
+    for capabilities in [Capabilities::downlevel(), software()] {
+        for config in [
+            GruConfig::new(64, 256),
+            GruConfig { num_layers: 2, reset: ResetForm::Before, ..GruConfig::new(80, 512) },
+            bidirectional(64, 256, 2),
+        ] {
+            for (steps, batch) in [(70_000, 1), (2, 70_000), (70_000, 3)] {
+                let shape = SequenceShape::new(steps, batch);
+                let options = PlanOptions::default();
+                let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+                check(&plan, &capabilities);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bidirectional_tile_keeps_sequences_on_the_device_under_a_row_limit() {
+    // 4 rows in tiles of at most 3 are two tiles of 2.
+    let options = PlanOptions { max_tile_rows: Some(3), ..PlanOptions::default() };
+    let shape = SequenceShape::new(5, 4);
+    let plan = Plan::new(&bidirectional(4, 8, 2), shape, &gpu(), &options).unwrap();
+    assert_eq!((plan.memory.residency, plan.memory.tile_rows), (Residency::Whole, 2));
+}
+
+/// Sizes that no device holds are errors at once: no overflow, no allocation in proportion.
+#[test]
+fn huge_sizes_are_errors() {
+    let small = GruConfig::new(1, 1);
+    let (options, huge) = (PlanOptions::default(), usize::MAX);
+    let unlimited = Capabilities {
+        max_storage_binding: u64::MAX,
+        max_buffer: u64::MAX,
+        max_workgroups: u32::MAX,
+        ..gpu()
+    };
+    let boundless = PlanOptions { memory_budget: Some(u64::MAX), ..PlanOptions::default() };
+    let layers = |num_layers| GruConfig { num_layers, ..GruConfig::new(1, 1) };
+    let configs = [
+        small.clone(),
+        bidirectional(3, 5, 2),
+        GruConfig { reset: ResetForm::Before, ..GruConfig::new(1, 1) },
+    ];
+    for (capabilities, options) in [(gpu(), &options), (unlimited, &boundless)] {
+        let refused = |config: &GruConfig, shape| {
+            // A plan that is made is too long to print.
+            let plan = Plan::new(config, shape, &capabilities, options);
+            plan.map(|plan| plan.launches.len()).unwrap_err().kind()
+        };
+        for (steps, batch) in
+            [(huge, 1), (1, huge), (huge, huge), (1 << 40, 1), (1, 1 << 55), (1 << 20, 1 << 45)]
+        {
+            for config in &configs {
+                let shape = SequenceShape::new(steps, batch);
+                assert_eq!(refused(config, shape), ErrorKind::ExceedsLimits);
+            }
+        }
+        for config in [
+            GruConfig::new(1 << 50, 1),
+            GruConfig::new(1, 1 << 25),
+            layers(1 << 50),
+            layers(1 << 20),
+            bidirectional(1 << 40, 4, 1),
+        ] {
+            assert_eq!(refused(&config, SequenceShape::new(1, 1)), ErrorKind::ExceedsLimits);
+        }
+        for config in
+            [GruConfig::new(huge, 1), GruConfig::new(1, huge), layers(huge), GruConfig::new(0, 1)]
+        {
+            assert_eq!(refused(&config, SequenceShape::new(1, 1)), ErrorKind::InvalidConfig);
+        }
+    }
+}
+
+#[test]
+fn refusals_name_the_limit_and_the_need() {
+    let (config, shape) = (GruConfig::new(64, 64), SequenceShape::new(4, 4));
+    let refused = |capabilities: &Capabilities, options: &PlanOptions| {
+        let error = Plan::new(&config, shape, capabilities, options).unwrap_err();
+        (error.kind(), error.to_string())
+    };
+    let change = |change: fn(&mut Capabilities)| {
+        let mut capabilities = Capabilities::downlevel();
+        change(&mut capabilities);
+        refused(&capabilities, &PlanOptions::default())
+    };
+    for ((kind, message), words) in [
+        (change(|c| c.max_storage_buffers = 4), ["storage buffers", "4", "5"]),
+        (change(|c| c.max_invocations = 32), ["invocations", "32", "64"]),
+        (change(|c| c.max_storage_binding = 1000), ["storage binding", "1000", "1048576"]),
+        (change(|c| c.max_buffer = 1000), ["buffer", "1000", "1048576"]),
+        (change(|c| c.max_workgroups = 0), ["workgroups", "0", "1024"]),
+        (change(|c| c.max_uniform_binding = 16), ["uniform binding", "16", "4096"]),
+        (change(|c| c.uniform_alignment = 0), ["aligns", "0", "power of two"]),
+    ] {
+        assert_eq!(kind, ErrorKind::UnsupportedDevice, "{message}");
+        assert!(words.iter().all(|w| message.contains(w)), "{message}");
+    }
+    let budget = PlanOptions { memory_budget: Some(100), ..PlanOptions::default() };
+    let (kind, message) = refused(&gpu(), &budget);
+    assert_eq!(kind, ErrorKind::ExceedsLimits);
+    assert!(message.contains("the budget is 100"), "{message}");
+    for options in [
+        PlanOptions { memory_budget: Some(0), ..PlanOptions::default() },
+        PlanOptions { max_chunk_steps: Some(0), ..PlanOptions::default() },
+        PlanOptions { max_tile_rows: Some(0), ..PlanOptions::default() },
+    ] {
+        assert_eq!(refused(&gpu(), &options).0, ErrorKind::InvalidRequest);
+    }
+}
+
+#[test]
+fn empty_runs_have_no_operations() {
+    for (steps, batch) in [(0, 3), (3, 0), (0, 0)] {
+        let shape = SequenceShape::new(steps, batch);
+        let options = PlanOptions::default();
+        let plan = Plan::new(&bidirectional(2, 3, 2), shape, &gpu(), &options).unwrap();
+        check(&plan, &gpu());
+        assert_eq!((plan.dispatches(), plan.operations.len()), (0, 0));
+    }
+}
+
+/// One long row and many short ones: what has ended costs nothing beyond its block of rows.
+#[test]
+fn work_shrinks_with_the_lengths() {
+    for config in [GruConfig::new(8, 32), bidirectional(8, 32, 2)] {
+        let shape = SequenceShape::new(100, 64);
+        let mut lengths = vec![5; 64];
+        lengths[37] = 100;
+        let options = PlanOptions::default();
+        for capabilities in [gpu(), software()] {
+            let plan =
+                Plan::with_lengths(&config, shape, &lengths, &capabilities, &options).unwrap();
+            let block = u64::from(plan.geometry.step_rows * plan.geometry.step_groups);
+            let cells = config.state_planes() as u64;
+            assert_eq!(plan.row_steps(), cells * (5 * 64 + 95 * block));
+            let full = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            assert_eq!(full.row_steps(), cells * 100 * 64);
+            assert_eq!(plan.flops() * 6400, full.flops() * (100 + 63 * 5));
+        }
+    }
+}

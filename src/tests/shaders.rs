@@ -1,0 +1,302 @@
+//! Every kernel variant as text: valid, bound as declared, laid out as the host writes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, MathFunction, Module, StorageAccess, TypeInner};
+
+use crate::kernels::{Binding, CellRecord, Kernel, LaunchRecord, Variant};
+use crate::{Activation, CellFunctions, Precision};
+
+/// The whole grid; `lanes` and `rows` only set constants.
+pub(super) fn variants(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for kernel in Kernel::ALL {
+        for precision in [Precision::F32, Precision::F16] {
+            for flags in 0..8 {
+                let [cells, standard_cell, immediates] = [0, 1, 2].map(|bit| flags >> bit & 1 == 1);
+                if immediates && !kernel.is_step() {
+                    continue;
+                }
+                for &lanes in lanes {
+                    for &rows in rows {
+                        all.push(Variant {
+                            kernel,
+                            precision,
+                            lanes,
+                            row_groups: 64 / lanes,
+                            rows,
+                            cells: 1 + u32::from(cells),
+                            standard_cell,
+                            immediates,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// What wgpu allows a kernel of `variant` on a device without optional features but immediates.
+/// `unpack2x16float` is part of WebGPU; f16 as a type is not.
+fn capabilities(variant: &Variant) -> Capabilities {
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    capabilities.set(Capabilities::IMMEDIATES, variant.immediates);
+    capabilities
+}
+
+pub(super) fn validated(variant: &Variant) -> (Module, ModuleInfo) {
+    let text = variant.wgsl();
+    let fail = |error: String| -> ! { panic!("{variant:?}: {error}") };
+    let module = naga::front::wgsl::parse_str(&text)
+        .unwrap_or_else(|e| fail(e.emit_to_string_with_path(&text, variant.kernel.name())));
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities(variant));
+    let info = validator
+        .validate(&module)
+        .unwrap_or_else(|e| fail(e.emit_to_string_with_path(&text, variant.kernel.name())));
+    (module, info)
+}
+
+#[test]
+fn every_variant_is_valid_and_bound_as_declared() {
+    for variant in variants(&[1, 2, 4, 8, 16, 32], &[1, 2, 4, 8]) {
+        let (module, info) = validated(&variant);
+        check_bindings(&variant, &module, &info);
+        check_entry_point(&variant, &module);
+        check_functions(&variant, &module);
+    }
+}
+
+fn check_bindings(variant: &Variant, module: &Module, info: &ModuleInfo) {
+    let wanted: BTreeMap<u32, (AddressSpace, Binding)> = variant
+        .kernel
+        .bindings()
+        .iter()
+        .filter(|(_, role, _)| *role != Binding::Step || !variant.immediates)
+        .map(|&(number, role, written)| {
+            let space = match role {
+                Binding::Launch | Binding::Step => AddressSpace::Uniform,
+                _ if written => {
+                    AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE }
+                }
+                _ => AddressSpace::Storage { access: StorageAccess::LOAD },
+            };
+            (number, (space, role))
+        })
+        .collect();
+    let mut found = BTreeSet::new();
+    let mut immediates = 0;
+    for (handle, variable) in module.global_variables.iter() {
+        let Some(binding) = &variable.binding else {
+            assert_eq!(variable.space, AddressSpace::Immediate, "{variant:?}: {:?}", variable.name);
+            immediates += 1;
+            continue;
+        };
+        assert_eq!(binding.group, 0, "{variant:?}");
+        let (space, role) = wanted
+            .get(&binding.binding)
+            .unwrap_or_else(|| panic!("{variant:?}: binding {} is not declared", binding.binding));
+        assert_eq!(variable.space, *space, "{variant:?}: {role:?}");
+        let name = format!("{role:?}").to_lowercase();
+        assert_eq!(variable.name.as_deref(), Some(name.as_str()), "{variant:?}");
+        if matches!(space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE))
+        {
+            let used = info.get_entry_point(0)[handle];
+            assert!(
+                used.contains(GlobalUse::WRITE),
+                "{variant:?}: {name} is read_write, not written"
+            );
+        }
+        found.insert(binding.binding);
+    }
+    assert_eq!(found, wanted.into_keys().collect(), "{variant:?}");
+    assert_eq!(immediates, usize::from(variant.immediates), "{variant:?}");
+}
+
+fn check_entry_point(variant: &Variant, module: &Module) {
+    let [entry] = module.entry_points.as_slice() else { panic!("{variant:?}: one entry point") };
+    assert_eq!(entry.name, "main");
+    assert_eq!(entry.workgroup_size, [variant.lanes, variant.row_groups, 1], "{variant:?}");
+}
+
+/// Drivers differ in what built-in tanh, log and exp give for large arguments and NaN: only
+/// softplus uses one of them, exp at bounded arguments. No type needs an optional feature.
+fn check_functions(variant: &Variant, module: &Module) {
+    let functions = module.functions.iter().map(|(_, f)| f);
+    for function in functions.chain(module.entry_points.iter().map(|e| &e.function)) {
+        let name = function.name.as_deref().unwrap_or("main");
+        for (_, expression) in function.expressions.iter() {
+            let naga::Expression::Math { fun, .. } = expression else { continue };
+            let allowed = match fun {
+                MathFunction::Exp => name == "softplus",
+                MathFunction::Unpack2x16float => variant.precision == Precision::F16,
+                other => matches!(
+                    other,
+                    MathFunction::Abs
+                        | MathFunction::Clamp
+                        | MathFunction::Fma
+                        | MathFunction::Max
+                        | MathFunction::Min
+                        | MathFunction::Sign
+                ),
+            };
+            assert!(allowed, "{variant:?}: {name} calls {fun:?}");
+        }
+    }
+    for (_, ty) in module.types.iter() {
+        let scalar = match ty.inner {
+            TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } => scalar,
+            _ => continue,
+        };
+        assert!(scalar.width == 4 || scalar == naga::Scalar::BOOL, "{variant:?}: {scalar:?}");
+    }
+}
+
+type ByName = BTreeMap<&'static str, u32>;
+
+/// A record whose words all differ, and the same values by name of the WGSL members.
+fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
+    let functions = |direction: u32| {
+        #[expect(clippy::cast_precision_loss, reason = "small")]
+        let offset = direction as f32;
+        CellFunctions {
+            gate: Activation::HardSigmoid { alpha: 0.25 + offset, beta: 0.75 + offset },
+            candidate: Activation::ScaledTanh { alpha: 1.5 + offset, beta: 0.5 + offset },
+            clip: Some(8.0 + offset),
+        }
+    };
+    let record = LaunchRecord {
+        batch: 1000,
+        rows: 1012,
+        steps: 1001,
+        first_step: 1002,
+        unit_quads: 1003,
+        k_quads: 1004,
+        first_block: 1005,
+        source_stride: 1006,
+        output_stride: 1007,
+        state_stride: 1008,
+        mask: 1009,
+        mask_words: 1010,
+        natural: 1011,
+        cells: (0..cells)
+            .map(|d| CellRecord {
+                weights: 2000 + 100 * d,
+                bias: 2001 + 100 * d,
+                source: 2002 + 100 * d,
+                gates: 2003 + 100 * d,
+                state: 2004 + 100 * d,
+                scratch: 2005 + 100 * d,
+                output: 2006 + 100 * d,
+                reversed: 2007 + 100 * d,
+                functions: functions(d),
+                units: 2008 + 100 * d,
+            })
+            .collect(),
+    };
+    let header = BTreeMap::from([
+        ("batch", record.batch),
+        ("rows", record.rows),
+        ("steps", record.steps),
+        ("first_step", record.first_step),
+        ("unit_quads", record.unit_quads),
+        ("k_quads", record.k_quads),
+        ("first_block", record.first_block),
+        ("source_stride", record.source_stride),
+        ("output_stride", record.output_stride),
+        ("state_stride", record.state_stride),
+        ("mask", record.mask),
+        ("mask_words", record.mask_words),
+        ("natural", record.natural),
+        ("unused_0", 0),
+        ("unused_1", 0),
+        ("unused_2", 0),
+    ]);
+    let cells = record
+        .cells
+        .iter()
+        .map(|cell| {
+            let (gate, candidate) = (cell.functions.gate, cell.functions.candidate);
+            BTreeMap::from([
+                ("weights", cell.weights),
+                ("bias", cell.bias),
+                ("source", cell.source),
+                ("gates", cell.gates),
+                ("state", cell.state),
+                ("scratch", cell.scratch),
+                ("output", cell.output),
+                ("reversed", cell.reversed),
+                // The codes of `activate` in activations.wgsl.
+                ("gate_code", 6),
+                ("candidate_code", 10),
+                ("gate_alpha", gate.parameters().0.to_bits()),
+                ("gate_beta", gate.parameters().1.to_bits()),
+                ("candidate_alpha", candidate.parameters().0.to_bits()),
+                ("candidate_beta", candidate.parameters().1.to_bits()),
+                ("clip", cell.functions.clip.unwrap().to_bits()),
+                ("units", cell.units),
+            ])
+        })
+        .collect();
+    (record, header, cells)
+}
+
+#[test]
+fn launch_records_have_the_layout_of_the_kernels_structs() {
+    for variant in variants(&[8], &[4]) {
+        let (module, _) = validated(&variant);
+        let (record, header, cells) = distinct_record(variant.cells);
+        let words = record.words();
+        let (members, span) = members(&module, "Launch");
+        assert_eq!(u64::from(span), LaunchRecord::size(variant.cells as usize), "{variant:?}");
+        assert_eq!(span as usize, 4 * words.len());
+        let mut seen = BTreeSet::new();
+        for (name, offset) in &members {
+            if name == "cells" {
+                continue;
+            }
+            seen.insert(name.as_str());
+            assert_eq!(words[*offset as usize / 4], header[name.as_str()], "Launch.{name}");
+        }
+        assert_eq!(seen, header.keys().copied().collect());
+        let (cell_members, cell_span) = self::members(&module, "Cell");
+        let first = members.iter().find(|(name, _)| name == "cells").unwrap().1;
+        for (index, wanted) in cells.iter().enumerate() {
+            let at = |offset: u32| (first + offset) as usize / 4 + index * cell_span as usize / 4;
+            let seen = cell_members.iter().map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>();
+            assert_eq!(seen, wanted.keys().copied().collect());
+            for (name, offset) in &cell_members {
+                assert_eq!(words[at(*offset)], wanted[name.as_str()], "Cell {index}.{name}");
+            }
+        }
+    }
+}
+
+/// Names and offsets of a struct's members, and its size.
+fn members(module: &Module, name: &str) -> (Vec<(String, u32)>, u32) {
+    let found = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name));
+    let Some((_, naga::Type { inner: TypeInner::Struct { members, span }, .. })) = found else {
+        panic!("{name} is a struct")
+    };
+    (members.iter().map(|m| (m.name.clone().unwrap(), m.offset)).collect(), *span)
+}
+
+#[test]
+fn every_shader_file_belongs_to_a_kernel() {
+    let texts: Vec<String> = variants(&[8], &[4]).iter().map(Variant::wgsl).collect();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(texts.iter().any(|t| t.contains(&text)), "{} is used", path.display());
+        files += 1;
+    }
+    assert!(files >= Kernel::ALL.len());
+    for kernel in Kernel::ALL {
+        let file = format!("shaders/{}.wgsl", kernel.name());
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+        assert!(path.is_file(), "{file} has the kernel's name");
+    }
+}
