@@ -5,15 +5,15 @@ use wgru::{Directions, Gru, Inputs, Output, ResetForm};
 
 use crate::EngineTest;
 use crate::compare::{assert_verified, exact, output_difference, same_output};
-use crate::engines::Engine;
+use crate::engines::{Engine, On};
 use crate::golden;
 use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, config, textbook};
 
 pub(crate) const TESTS: &[EngineTest] = &[
-    ("goldens", goldens),
-    ("textbook_names", textbook_names),
-    ("canonical_weights_are_the_same_network", canonical_weights_are_the_same_network),
-    ("hidden_size_1000", hidden_size_1000),
+    ("goldens", On::All, goldens),
+    ("textbook_names", On::All, textbook_names),
+    ("canonical_weights_are_the_same_network", On::All, canonical_weights_are_the_same_network),
+    ("hidden_size_1000", On::All, hidden_size_1000),
 ];
 
 /// Largest difference from float64 of a run of a few steps with ordinary weights. The activations

@@ -26,7 +26,7 @@ enum Kind {
 
 /// How an adapter is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Setting {
+enum Setting {
     /// As a user opens it.
     Full,
     /// With what every WebGPU device has, and no more.
@@ -58,6 +58,33 @@ pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
         }
     }
     engines
+}
+
+/// The engines that a test is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum On {
+    All,
+    /// All but the reference, which carries f64 states and hands out their roundings.
+    F32,
+    Cpu,
+    /// Every adapter in every setting.
+    Gpu,
+    Downlevel,
+    /// All but adapters with run-time checks, with which large runs take long.
+    Unchecked,
+}
+
+impl On {
+    pub(crate) fn includes(self, engine: &Engine) -> bool {
+        match self {
+            Self::All => true,
+            Self::F32 => !matches!(engine.kind, Kind::Reference),
+            Self::Cpu => matches!(engine.kind, Kind::Cpu),
+            Self::Gpu => engine.is_gpu(),
+            Self::Downlevel => engine.setting() == Some(Setting::Downlevel),
+            Self::Unchecked => engine.setting() != Some(Setting::Checked),
+        }
+    }
 }
 
 fn short_name(adapter: &AdapterDescription) -> String {
@@ -94,12 +121,8 @@ impl Engine {
         matches!(self.kind, Kind::Gpu { .. })
     }
 
-    pub(crate) fn is_reference(&self) -> bool {
-        matches!(self.kind, Kind::Reference)
-    }
-
     /// `None` where the engine is no adapter.
-    pub(crate) fn setting(&self) -> Option<Setting> {
+    fn setting(&self) -> Option<Setting> {
         match &self.kind {
             Kind::Gpu { setting, .. } => Some(*setting),
             _ => None,

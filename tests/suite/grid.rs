@@ -6,10 +6,10 @@ use wgru::Directions;
 use crate::EngineTest;
 use crate::compare::exact;
 use crate::conformance::check;
-use crate::engines::Engine;
+use crate::engines::{Engine, On};
 use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, config};
 
-pub(crate) const TESTS: &[EngineTest] = &[("every_pair_of_sizes", every_pair_of_sizes)];
+pub(crate) const TESTS: &[EngineTest] = &[("every_pair_of_sizes", On::All, every_pair_of_sizes)];
 
 const HIDDEN: [usize; 6] = [1, 3, 17, 64, 65, 257];
 const BATCH: [usize; 6] = [1, 3, 4, 5, 9, 33];

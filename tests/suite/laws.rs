@@ -9,21 +9,21 @@ use wgru::{
 
 use crate::EngineTest;
 use crate::compare::{same_bits, same_output};
-use crate::engines::Engine;
+use crate::engines::{Engine, On};
 use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, Random, config};
 
 pub(crate) const TESTS: &[EngineTest] = &[
-    ("zero_weights_halve_the_state", zero_weights_halve_the_state),
-    ("update_gate_keeps_or_takes", update_gate_keeps_or_takes),
-    ("split_run_is_whole_run", split_run_is_whole_run),
-    ("reverse_is_forward_flipped", reverse_is_forward_flipped),
-    ("bidirectional_is_both", bidirectional_is_both),
-    ("states_stay_bounded", states_stay_bounded),
-    ("chunks_and_tiles_change_no_bit", chunks_and_tiles_change_no_bit),
-    ("memory_budget_changes_no_bit", memory_budget_changes_no_bit),
-    ("same_run_same_bits", same_run_same_bits),
-    ("threads_change_no_bit", threads_change_no_bit),
-    ("views_are_as_good_as_copies", views_are_as_good_as_copies),
+    ("zero_weights_halve_the_state", On::All, zero_weights_halve_the_state),
+    ("update_gate_keeps_or_takes", On::All, update_gate_keeps_or_takes),
+    ("split_run_is_whole_run", On::F32, split_run_is_whole_run),
+    ("reverse_is_forward_flipped", On::All, reverse_is_forward_flipped),
+    ("bidirectional_is_both", On::All, bidirectional_is_both),
+    ("states_stay_bounded", On::All, states_stay_bounded),
+    ("chunks_and_tiles_change_no_bit", On::All, chunks_and_tiles_change_no_bit),
+    ("memory_budget_changes_no_bit", On::Gpu, memory_budget_changes_no_bit),
+    ("same_run_same_bits", On::All, same_run_same_bits),
+    ("threads_change_no_bit", On::Cpu, threads_change_no_bit),
+    ("views_are_as_good_as_copies", On::All, views_are_as_good_as_copies),
 ];
 
 const STATE: Given = Given { state: true, lengths: false, mask: false, batch_first: false };
@@ -135,10 +135,6 @@ fn part(
 /// Any two parts with the state carried between them, and all steps one at a time. A network that
 /// reads backwards runs its later part first.
 fn split_run_is_whole_run(engine: &Engine) {
-    // The reference carries f64 states, and hands out their f32 roundings.
-    if engine.is_reference() {
-        return;
-    }
     const STEPS: usize = 7;
     for network in networks(&[Directions::Forward, Directions::Reverse]) {
         let what = label(&network.config);
@@ -259,9 +255,6 @@ fn chunks_and_tiles_change_no_bit(engine: &Engine) {
 
 /// Budgets from what the run takes by default down to less than a step of a row needs.
 fn memory_budget_changes_no_bit(engine: &Engine) {
-    if !engine.is_gpu() {
-        return;
-    }
     let mut seen = std::collections::HashSet::new();
     for (reset, directions) in
         RESETS.into_iter().flat_map(|reset| [DIRECTIONS[0], DIRECTIONS[2]].map(|d| (reset, d)))
@@ -325,9 +318,6 @@ fn same_run_same_bits(engine: &Engine) {
 }
 
 fn threads_change_no_bit(engine: &Engine) {
-    if engine.name != "cpu" {
-        return;
-    }
     for network in networks(&DIRECTIONS) {
         let problem = Problem::new(network.gru(), [5, 9], STATE_AND_LENGTHS, 13);
         let inputs = problem.inputs();

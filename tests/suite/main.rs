@@ -27,10 +27,10 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 
-use engines::Engine;
+use engines::{Engine, On};
 
-/// A test of one engine.
-pub(crate) type EngineTest = (&'static str, fn(&Engine));
+/// A test, the engines that it is for, and what it does with one of them.
+pub(crate) type EngineTest = (&'static str, On, fn(&Engine));
 /// A test that concerns no engine in particular.
 pub(crate) type PlainTest = (&'static str, fn());
 
@@ -62,8 +62,8 @@ fn main() -> ExitCode {
         ("random", random::TESTS),
     ];
     for (module, tests) in modules {
-        for (name, test) in tests {
-            for engine in &engines {
+        for (name, on, test) in tests {
+            for engine in engines.iter().filter(|engine| on.includes(engine)) {
                 let (engine, test) = (Arc::clone(engine), *test);
                 let name = format!("{module}::{name}::{}", engine.name);
                 trials.push(plain(&name, move || test(&engine)));

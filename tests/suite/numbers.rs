@@ -4,20 +4,17 @@ use wgru::{Activation, CellFunctions, Directions, PlanOptions, Precision};
 
 use crate::EngineTest;
 use crate::compare::{assert_verified, exact, output_difference};
-use crate::engines::Engine;
+use crate::engines::{Engine, On};
 use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, Random, config};
 
 pub(crate) const TESTS: &[EngineTest] = &[
-    ("f16_weights", f16_weights),
-    ("every_activation_and_clip", every_activation_and_clip),
-    ("edges_of_f32", edges_of_f32),
+    ("f16_weights", On::Gpu, f16_weights),
+    ("every_activation_and_clip", On::All, every_activation_and_clip),
+    ("edges_of_f32", On::All, edges_of_f32),
 ];
 
 /// The residual check knows that weights are rounded; device memory of weights is half.
 fn f16_weights(engine: &Engine) {
-    if !engine.is_gpu() {
-        return;
-    }
     let cases = [([5, 17, 2], 0), ([3, 65, 1], 1), ([4, 8, 2], 2), ([66, 33, 2], 2)];
     for reset in RESETS {
         for (sizes, directions) in cases {

@@ -4,11 +4,12 @@ use wgru::{PlanOptions, SequenceShape};
 
 use crate::EngineTest;
 use crate::compare::assert_verified;
-use crate::engines::Engine;
+use crate::engines::{Engine, On};
 use crate::laws::label;
 use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, Random, config};
 
-pub(crate) const TESTS: &[EngineTest] = &[("sessions_of_several_runs", sessions_of_several_runs)];
+pub(crate) const TESTS: &[EngineTest] =
+    &[("sessions_of_several_runs", On::All, sessions_of_several_runs)];
 
 const SESSIONS: u64 = 24;
 

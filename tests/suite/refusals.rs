@@ -10,16 +10,16 @@ use wgru::{
 };
 
 use crate::compare::same_output;
-use crate::engines::Engine;
+use crate::engines::{Engine, On};
 use crate::laws::run;
 use crate::misuse::{network, refused, zero_options};
 use crate::{EngineTest, PlainTest};
 
 pub(crate) const TESTS: &[EngineTest] = &[
-    ("shapes_of_a_run", shapes_of_a_run),
-    ("reset_mask_of_a_network_that_reads_backwards", backwards_mask),
-    ("options_of_a_session", options_of_a_session),
-    ("weights_beyond_f16", weights_beyond_f16),
+    ("shapes_of_a_run", On::All, shapes_of_a_run),
+    ("reset_mask_of_a_network_that_reads_backwards", On::All, backwards_mask),
+    ("options_of_a_session", On::All, options_of_a_session),
+    ("weights_beyond_f16", On::Gpu, weights_beyond_f16),
 ];
 
 pub(crate) const FILE_TESTS: &[PlainTest] =
@@ -131,9 +131,6 @@ fn options_of_a_session(engine: &Engine) {
 }
 
 fn weights_beyond_f16(engine: &Engine) {
-    if !engine.is_gpu() {
-        return;
-    }
     let mut set = TensorSet::new();
     let mut values = [0.5; 12 * 4];
     values[4 * 4 + 2] = 70_000.0;

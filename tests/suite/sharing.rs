@@ -13,15 +13,15 @@ use wgru::{
 
 use crate::EngineTest;
 use crate::compare::same_output;
-use crate::engines::Engine;
+use crate::engines::{Engine, On};
 use crate::laws::{networks, run};
 use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, config};
 
 pub(crate) const TESTS: &[EngineTest] = &[
-    ("a_session_a_thread", a_session_a_thread),
-    ("sessions_share_a_device", sessions_share_a_device),
-    ("async_runs_under_any_executor", async_runs_under_any_executor),
-    ("dropped_runs_leave_the_session_usable", dropped_runs_leave_the_session_usable),
+    ("a_session_a_thread", On::All, a_session_a_thread),
+    ("sessions_share_a_device", On::All, sessions_share_a_device),
+    ("async_runs_under_any_executor", On::All, async_runs_under_any_executor),
+    ("dropped_runs_leave_the_session_usable", On::All, dropped_runs_leave_the_session_usable),
 ];
 
 const GIVEN: Given = Given { state: true, lengths: true, mask: false, batch_first: false };

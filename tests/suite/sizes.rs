@@ -6,16 +6,16 @@ use wgru::{Directions, Inputs, PlanOptions, Session};
 
 use crate::EngineTest;
 use crate::compare::{assert_verified, same_bits};
-use crate::engines::{Engine, Setting};
+use crate::engines::{Engine, On};
 use crate::laws::label;
 use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, Random, config};
 
 pub(crate) const TESTS: &[EngineTest] = &[
-    ("seventy_thousand_steps", seventy_thousand_steps),
-    ("seventy_thousand_rows", seventy_thousand_rows),
-    ("input_beyond_a_binding", input_beyond_a_binding),
-    ("sequences_beyond_the_budget", sequences_beyond_the_budget),
-    ("empty_runs", empty_runs),
+    ("seventy_thousand_steps", On::Unchecked, seventy_thousand_steps),
+    ("seventy_thousand_rows", On::Unchecked, seventy_thousand_rows),
+    ("input_beyond_a_binding", On::Downlevel, input_beyond_a_binding),
+    ("sequences_beyond_the_budget", On::Gpu, sequences_beyond_the_budget),
+    ("empty_runs", On::All, empty_runs),
 ];
 
 const STATE: Given = Given { state: true, lengths: false, mask: false, batch_first: false };
@@ -26,9 +26,6 @@ fn reasons(session: &Session) -> String {
 }
 
 fn seventy_thousand_steps(engine: &Engine) {
-    if engine.setting() == Some(Setting::Checked) {
-        return;
-    }
     for (reset, directions) in [(0, Directions::Forward), (1, Directions::Bidirectional)] {
         let config = config([3, 5, 1], directions, RESETS[reset]);
         let what = label(&config);
@@ -46,9 +43,6 @@ fn seventy_thousand_steps(engine: &Engine) {
 }
 
 fn seventy_thousand_rows(engine: &Engine) {
-    if engine.setting() == Some(Setting::Checked) {
-        return;
-    }
     for (reset, directions) in [(0, Directions::Bidirectional), (1, Directions::Forward)] {
         let config = config([3, 5, 1], directions, RESETS[reset]);
         let what = label(&config);
@@ -62,9 +56,6 @@ fn seventy_thousand_rows(engine: &Engine) {
 
 /// 143 MB of input where every WebGPU device binds 128 MiB; rows here and there are compared.
 fn input_beyond_a_binding(engine: &Engine) {
-    if engine.setting() != Some(Setting::Downlevel) {
-        return;
-    }
     for directions in [Directions::Forward, Directions::Bidirectional] {
         let gru = Network::random(config([256, 4, 1], directions, RESETS[0]), true, 35).gru();
         let (steps, batch) = (2, 70_000);
@@ -94,9 +85,6 @@ fn input_beyond_a_binding(engine: &Engine) {
 
 /// Two bidirectional layers whose sequences are many times the budget.
 fn sequences_beyond_the_budget(engine: &Engine) {
-    if !engine.is_gpu() {
-        return;
-    }
     for reset in RESETS {
         let config = config([5, 9, 2], Directions::Bidirectional, reset);
         let gru = Network::random(config, true, 37).gru();
