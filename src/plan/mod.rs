@@ -9,6 +9,7 @@
 //! reads backwards.
 
 mod capabilities;
+mod dispatches;
 mod display;
 mod geometry;
 mod memory;
@@ -17,6 +18,7 @@ mod schedule;
 mod weights;
 
 pub use capabilities::Capabilities;
+pub(crate) use dispatches::Dispatch;
 pub(crate) use display::human_bytes;
 pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
