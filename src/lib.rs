@@ -127,7 +127,7 @@ pub use gpu::{AdapterDescription, AdapterKind, CreatedObjects, GpuContext, GpuOp
 pub use load::LoadOptions;
 pub use model::Gru;
 pub use output_file::OutputFile;
-pub use plan::{Capabilities, Plan, PlanOptions};
+pub use plan::{Capabilities, KernelFamily, Plan, PlanOptions};
 pub use precision::Precision;
 pub use sequence::{Inputs, Output};
 pub use session::Session;
