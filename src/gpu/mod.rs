@@ -10,6 +10,7 @@ mod session;
 mod staging;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod transfer;
 mod unchecked;
 mod weights;
@@ -18,3 +19,4 @@ pub use adapters::{AdapterDescription, AdapterKind, adapters};
 pub use context::{GpuContext, GpuOptions};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
+pub use timing::DeviceTimes;
