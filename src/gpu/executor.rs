@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::GpuContext;
+use super::dispatch::record;
 use super::resources::scoped;
 use super::session::{BindKey, GpuSession};
 use super::staging::{Mapping, Waiting};
@@ -12,7 +13,7 @@ use super::timing::Activity;
 use super::transfer::Host;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{Kernel, quads};
-use crate::plan::{ArenaLayout, HostSequence, LaunchSlice, Operation, Plan, SourceBuffer, Window};
+use crate::plan::{ArenaLayout, Dispatch, HostSequence, Operation, Plan, Window};
 use crate::sequence::{Inputs, OutputViews};
 
 /// The first submission is small so that the device starts at once; each next one is twice as
@@ -109,23 +110,9 @@ impl Recorder<'_, '_, '_> {
                 Operation::Upload { window, offset, stride } => {
                     self.upload(window, *offset, *stride).await?;
                 }
-                Operation::Project { slices, source, .. } => {
-                    for slice in slices {
-                        self.dispatch(Kernel::InputProjection, slice, *source, None)?;
-                    }
-                    self.submit_if_long().await?;
-                }
-                Operation::Steps { layer, rows, steps, kernels } => {
-                    let arena = SourceBuffer::Arena(plan.memory.arena_of(*layer));
-                    for (step, k) in steps.clone().enumerate() {
-                        let blocks = plan.row_blocks(plan.rows.active(rows, k));
-                        for kernel in kernels {
-                            for slice in &kernel.slices {
-                                let [x, _, z] = slice.grid;
-                                let slice = LaunchSlice { grid: [x, blocks, z], ..*slice };
-                                self.dispatch(kernel.kernel, &slice, arena, Some(step))?;
-                            }
-                        }
+                Operation::Project { .. } | Operation::Steps { .. } => {
+                    for dispatch in plan.dispatches_of(operation) {
+                        self.dispatch(&dispatch)?;
                         self.submit_if_long().await?;
                     }
                 }
@@ -184,36 +171,13 @@ impl Recorder<'_, '_, '_> {
         Ok(())
     }
 
-    fn dispatch(
-        &mut self,
-        kernel: Kernel,
-        slice: &LaunchSlice,
-        other: SourceBuffer,
-        step: Option<usize>,
-    ) -> Result<()> {
-        let key = BindKey { kernel, weights: slice.weights, other };
-        let group = self.session.bind_group(key)?;
+    fn dispatch(&mut self, dispatch: &Dispatch) -> Result<()> {
+        let Dispatch { kernel, slice, other, .. } = *dispatch;
+        let group = self.session.bind_group(BindKey { kernel, weights: slice.weights, other })?;
         let pipeline = Arc::clone(&self.session.pipelines[&kernel]);
         self.begin_pass(kernel)?;
-        let word = |v: u64| u32::try_from(v).expect("uniform buffers are below 4 GiB");
-        let launch = word(slice.launch as u64 * self.plan.uniform_stride);
-        let immediates = self.plan.immediates;
-        let step_stride = self.plan.step_stride();
         let pass = self.pass.as_mut().expect("the pass was begun above");
-        pass.set_pipeline(&pipeline.pipeline);
-        match step {
-            Some(step) if !immediates => {
-                let offsets = [launch, word(step as u64 * step_stride)];
-                pass.set_bind_group(0, &group, &offsets);
-            }
-            Some(step) => {
-                pass.set_bind_group(0, &group, &[launch]);
-                pass.set_immediates(0, &word(step as u64).to_le_bytes());
-            }
-            None => pass.set_bind_group(0, &group, &[launch]),
-        }
-        let [x, y, z] = slice.grid;
-        pass.dispatch_workgroups(x, y, z);
+        record(pass, &self.plan, &pipeline, &group, dispatch);
         self.recorded += 1;
         Ok(())
     }
