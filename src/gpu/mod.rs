@@ -11,6 +11,7 @@ mod session;
 mod staging;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod transfer;
 mod unchecked;
 mod weights;
@@ -19,3 +20,4 @@ pub use adapters::{AdapterDescription, AdapterKind, adapters};
 pub use context::{GpuContext, GpuOptions};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
+pub use timing::DeviceTimes;
