@@ -16,8 +16,8 @@ struct Relay {
     step_stride: u32,    // values from one step to the next, outside
     row_stride: u32,     // values from one row of the batch to the next, outside
     reversed: u32,       // 1: processing step k of a row of n steps is time n-1-k
+    next_quad: u32,      // vec4s from one that an invocation moves to its next
     unused_0: u32,
-    unused_1: u32,
 }
 
 const SEQUENCE = 0u;     // a window of a sequence; rows that have ended are zero inside, untouched outside

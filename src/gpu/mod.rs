@@ -1,11 +1,13 @@
 //! The GPU engine: the only module that names wgpu.
 
 mod adapters;
+mod buffers;
 mod context;
 mod dispatch;
 mod executor;
 mod pipelines;
 mod poller;
+mod prepared;
 mod resources;
 mod session;
 mod staging;
@@ -17,7 +19,9 @@ mod unchecked;
 mod weights;
 
 pub use adapters::{AdapterDescription, AdapterKind, adapters};
+pub use buffers::BufferIo;
 pub use context::{GpuContext, GpuOptions};
+pub use prepared::PreparedRun;
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
 pub use timing::DeviceTimes;

@@ -3,11 +3,13 @@
 
 mod launch;
 mod layout;
+mod relay;
 
 #[cfg(test)]
 pub(crate) use launch::activation_code;
 pub(crate) use launch::{CellRecord, LaunchRecord};
 pub(crate) use layout::{MatrixLayout, quads};
+pub(crate) use relay::{RelayBinding, RelayKernel, RelayPart, RelayRecord};
 
 use crate::cell::GATES;
 use crate::precision::Precision;

@@ -1,5 +1,71 @@
-//! The record of a launch that moves rows between a caller's array and the engine's. Mirrors
-//! `Relay` of `shaders/relay.wgsl`, word for word; a test holds both layouts against each other.
+//! The kernels that move rows between an array in a caller's buffer and the engine's layout, and
+//! the record of their launches. It mirrors `Relay` of `shaders/relay.wgsl`, word for word; a test
+//! holds both layouts against each other.
+
+/// A kernel that moves rows; both know no network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RelayKernel {
+    /// The caller's input or initial states into the engine's buffers.
+    GatherRows,
+    /// The engine's states into the caller's output or final states.
+    ScatterRows,
+}
+
+/// What a binding of a relay kernel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RelayBinding {
+    /// Uniform, dynamic offset: the launch's record.
+    Relay,
+    /// Storage, read: lengths of the tile's rows.
+    Rows,
+    /// Storage, read: which rows of the caller's they are.
+    Map,
+    /// Storage: the caller's array; written by the scatter.
+    Outside,
+    /// Storage: the engine's buffer; written by the gather.
+    Inside,
+}
+
+impl RelayKernel {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 2] = [Self::GatherRows, Self::ScatterRows];
+
+    /// vec4s of a row that a workgroup moves, its size along x.
+    pub(crate) const LANES: u32 = 8;
+    /// Rows that a workgroup moves, its size along y.
+    pub(crate) const ROW_GROUPS: u32 = 8;
+
+    /// The stem that the kernel's WGSL file and labels share.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::GatherRows => "gather_rows",
+            Self::ScatterRows => "scatter_rows",
+        }
+    }
+
+    /// `(role, written)` of every binding, in the order of their numbers.
+    pub(crate) fn bindings(self) -> [(RelayBinding, bool); 5] {
+        let gather = self == Self::GatherRows;
+        [
+            (RelayBinding::Relay, false),
+            (RelayBinding::Rows, false),
+            (RelayBinding::Map, false),
+            (RelayBinding::Outside, !gather),
+            (RelayBinding::Inside, gather),
+        ]
+    }
+
+    /// The complete WGSL text.
+    pub(crate) fn wgsl(self) -> String {
+        let constants =
+            format!("const LANES = {}u;\nconst ROW_GROUPS = {}u;\n", Self::LANES, Self::ROW_GROUPS);
+        let source = match self {
+            Self::GatherRows => include_str!("../../shaders/gather_rows.wgsl"),
+            Self::ScatterRows => include_str!("../../shaders/scatter_rows.wgsl"),
+        };
+        [&constants, source, include_str!("../../shaders/relay.wgsl")].join("\n")
+    }
+}
 
 /// What rows a launch moves. The codes are those of the shader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +96,7 @@ pub(crate) struct RelayRecord {
     pub(crate) step_stride: u32,
     pub(crate) row_stride: u32,
     pub(crate) reversed: u32,
+    pub(crate) next_quad: u32,
 }
 
 impl RelayRecord {
@@ -57,7 +124,7 @@ impl RelayRecord {
             self.step_stride,
             self.row_stride,
             self.reversed,
-            0,
+            self.next_quad,
             0,
         ]
     }
