@@ -24,6 +24,8 @@ impl Plan {
         let (m, g, c) = (&self.memory, &self.geometry, &self.config);
         let mut out = Vec::new();
         let class = if self.software { "software adapter" } else { "GPU" };
+        let family = g.family;
+        out.push(format!("kernel family: {}, {}", family.family, family.why));
         out.push(format!(
             "kernels: {} units x {} rows a workgroup in a step ({class}, H {}, B {})",
             4 * g.lanes,

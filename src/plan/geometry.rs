@@ -1,13 +1,18 @@
 //! Sizes of workgroups and register blocks, from sizes and the class of device.
 
-use super::Capabilities;
+use super::family::FamilyChoice;
+use super::{Capabilities, PlanOptions};
 use crate::config::GruConfig;
+use crate::error::Result;
 use crate::kernels::quads;
 use crate::precision::Precision;
+use crate::shape::SequenceShape;
 
-/// The constants of the kernels of one plan.
+/// The kernels of one plan and their constants. A session keeps those of its largest shape, so
+/// that the bits of a run do not depend on its shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
+    pub(crate) family: FamilyChoice,
     pub(crate) precision: Precision,
     /// Quads of units of a workgroup, in every kernel: weights are packed by it.
     pub(crate) lanes: u32,
@@ -26,10 +31,12 @@ impl Geometry {
     /// lanes, weights are reread a row block); GPUs want whole subgroups along the units.
     pub(crate) fn choose(
         config: &GruConfig,
-        batch: usize,
-        precision: Precision,
+        shape: SequenceShape,
         capabilities: &Capabilities,
-    ) -> Self {
+        options: &PlanOptions,
+    ) -> Result<Self> {
+        let family = FamilyChoice::choose(config, shape, capabilities, options)?;
+        let batch = shape.batch;
         let widest = if capabilities.software { 8 } else { 32 };
         let lanes = quads(config.hidden_size).next_power_of_two().min(widest);
         let rows = |available: usize, most: u32| -> u32 {
@@ -48,13 +55,14 @@ impl Geometry {
         // A chunk's rows are steps x batch: blocks are full but for the shortest runs. Eight rows
         // of three gates exceed a software adapter's registers.
         let projection_rows = if capabilities.software { 4 } else { 8 };
-        Self {
-            precision,
+        Ok(Self {
+            family,
+            precision: options.precision,
             lanes: u32::try_from(lanes).expect("lanes are at most 32"),
             step_rows,
             step_groups: groups(step_rows, batch),
             projection_rows,
             projection_groups: groups(projection_rows, usize::MAX),
-        }
+        })
     }
 }

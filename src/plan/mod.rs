@@ -9,7 +9,9 @@
 //! reads backwards.
 
 mod capabilities;
+mod dispatches;
 mod display;
+mod family;
 mod geometry;
 mod memory;
 mod rows;
@@ -17,7 +19,9 @@ mod schedule;
 mod weights;
 
 pub use capabilities::Capabilities;
+pub(crate) use dispatches::Dispatch;
 pub(crate) use display::human_bytes;
+pub use family::KernelFamily;
 pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
 pub(crate) use rows::RowOrder;
@@ -49,6 +53,9 @@ pub struct PlanOptions {
     pub max_chunk_steps: Option<usize>,
     /// Largest tile of rows. Default: what fits. Results do not depend on it.
     pub max_tile_rows: Option<usize>,
+    /// The kernels that compute the steps. Default: the planner's table chooses, for the largest
+    /// shape of a session; all its runs keep the choice.
+    pub family: Option<KernelFamily>,
     /// Read back the states of every layer, not only the last: what verification needs.
     pub all_layers: bool,
 }
@@ -98,14 +105,15 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`]; [`ErrorKind::UnsupportedDevice`] where the device lacks
     /// what every plan needs; [`ErrorKind::ExceedsLimits`] where nothing fits, naming the limit
-    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option.
+    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option, and for a kernel family that
+    /// cannot run the network.
     pub fn new(
         config: &GruConfig,
         shape: SequenceShape,
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
-        let geometry = Geometry::choose(config, shape.batch, options.precision, capabilities);
+        let geometry = Geometry::choose(config, shape, capabilities, options)?;
         Self::within(config, RowOrder::full(shape), capabilities, options, geometry, None)
     }
 
@@ -123,7 +131,7 @@ impl Plan {
         options: &PlanOptions,
     ) -> Result<Self> {
         let rows = RowOrder::new(shape, Some(lengths))?;
-        let geometry = Geometry::choose(config, shape.batch, options.precision, capabilities);
+        let geometry = Geometry::choose(config, shape, capabilities, options)?;
         Self::within(config, rows, capabilities, options, geometry, None)
     }
 
@@ -149,7 +157,7 @@ impl Plan {
                 ),
             ));
         }
-        let kernels = kernels_of(config.reset);
+        let kernels = kernels_of(config.reset, geometry.family.family);
         let weights = WeightPlan::new(config, kernels, &geometry, capabilities)?;
         let memory = Memory::solve(config, shape, &geometry, capabilities, options, capacity)?;
         let cells = config.num_directions();
@@ -261,6 +269,11 @@ impl Plan {
         self.shape
     }
 
+    /// The kernels that compute the steps.
+    pub fn family(&self) -> KernelFamily {
+        self.geometry.family.family
+    }
+
     /// Rows of the batch that are on the device together.
     pub fn tile_rows(&self) -> usize {
         self.memory.tile_rows
@@ -319,15 +332,18 @@ impl Plan {
 
     /// The kernels that the plan runs.
     pub(crate) fn kernels(&self) -> &'static [Kernel] {
-        kernels_of(self.config.reset)
+        kernels_of(self.config.reset, self.family())
     }
 }
 
-fn kernels_of(reset: ResetForm) -> &'static [Kernel] {
-    match reset {
-        ResetForm::After => &[Kernel::InputProjection, Kernel::StepAfter],
-        ResetForm::Before => {
-            &[Kernel::InputProjection, Kernel::StepBeforeGates, Kernel::StepBeforeCandidate]
+fn kernels_of(reset: ResetForm, family: KernelFamily) -> &'static [Kernel] {
+    use Kernel::{InputProjection, StepAfter, StepBeforeCandidate, StepBeforeGates};
+    match (family, reset) {
+        (KernelFamily::Step | KernelFamily::Sequence, ResetForm::After) => {
+            &[InputProjection, StepAfter]
+        }
+        (KernelFamily::Step | KernelFamily::Sequence, ResetForm::Before) => {
+            &[InputProjection, StepBeforeGates, StepBeforeCandidate]
         }
     }
 }

@@ -81,6 +81,7 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
                 memory_budget,
                 max_chunk_steps,
                 max_tile_rows,
+                family: None,
                 all_layers,
             }
         })
@@ -127,7 +128,7 @@ proptest! {
         options in plan_options(),
     ) {
         let geometry =
-            Geometry::choose(&config, rows.shape().batch, options.precision, &capabilities);
+            Geometry::choose(&config, rows.shape(), &capabilities, &options).unwrap();
         let plan = match Plan::within(&config, rows, &capabilities, &options, geometry, None) {
             Ok(plan) => plan,
             Err(error) => {

@@ -205,7 +205,7 @@ fn weights_that_do_not_fit() {
 fn requests_that_make_no_sense() {
     let place = workplace();
     let network = model("pytorch_f32");
-    let cases: [(&[&str], &[&str]); 14] = [
+    let cases: [(&[&str], &[&str]); 16] = [
         (&["--device", "abacus"], &["'abacus'", "auto", "cpu", "reference"]),
         (&["--device", "99"], &["'99'"]),
         (&["--device", ""], &["''"]),
@@ -213,6 +213,8 @@ fn requests_that_make_no_sense() {
         (&["--precision", "f8"], &["--precision", "'f8'", "f32 or f16"]),
         (&["--device", "cpu", "--memory-budget", "1000"], &["--memory-budget", "CPU"]),
         (&["--memory-budget", "-1"], &["--memory-budget", "-1"]),
+        (&["--kernels", "fastest"], &["--kernels", "'fastest'", "auto, step or sequence"]),
+        (&["--device", "cpu", "--kernels", "step"], &["--kernels", "CPU"]),
         (&["--prefix", "encoder"], &["'encoder'"]),
         (&["--node", "0"], &["node '0'"]),
         (&["--convention", "latin"], &["'latin'", "textbook"]),

@@ -1,6 +1,6 @@
 //! Options that choose the device and say how it is used.
 
-use wgru::{Device, PlanOptions, Precision};
+use wgru::{Device, KernelFamily, PlanOptions, Precision};
 
 use crate::failure::Failure;
 
@@ -22,7 +22,14 @@ pub(crate) struct EngineArgs {
     /// Largest tile of batch rows (GPU only)
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = at_least_one::<usize>)]
     max_tile_rows: Option<usize>,
+    /// The kernels that compute the steps: auto, step, sequence (GPU only)
+    #[arg(long, value_name = "K", default_value = "auto", value_parser = kernels)]
+    kernels: Kernels,
 }
+
+/// `None`: the planner chooses.
+#[derive(Clone, Copy, Debug)]
+struct Kernels(Option<KernelFamily>);
 
 impl EngineArgs {
     /// Opens the device.
@@ -38,6 +45,7 @@ impl EngineArgs {
                 ("--memory-budget", self.memory_budget.is_some()),
                 ("--max-chunk-steps", self.max_chunk_steps.is_some()),
                 ("--max-tile-rows", self.max_tile_rows.is_some()),
+                ("--kernels", self.kernels.0.is_some()),
             ];
             if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
                 return Err(Failure::Request(format!(
@@ -50,6 +58,7 @@ impl EngineArgs {
             memory_budget: self.memory_budget,
             max_chunk_steps: self.max_chunk_steps,
             max_tile_rows: self.max_tile_rows,
+            family: self.kernels.0,
             ..PlanOptions::default()
         };
         Ok((device, options))
@@ -78,4 +87,13 @@ fn precision(text: &str) -> Result<Precision, String> {
 fn at_least_one<N: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {
     let number = text.parse::<N>().ok().filter(|n| *n >= N::from(1));
     number.ok_or_else(|| "a whole number of at least 1 is wanted".to_owned())
+}
+
+fn kernels(text: &str) -> Result<Kernels, String> {
+    let families = [KernelFamily::Step, KernelFamily::Sequence];
+    let named = families.into_iter().find(|f| f.to_string() == text);
+    match named {
+        None if text != "auto" => Err("auto, step or sequence is wanted".to_owned()),
+        _ => Ok(Kernels(named)),
+    }
 }

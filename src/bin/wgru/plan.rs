@@ -63,6 +63,7 @@ fn plan_json(plan: &Plan) -> Value {
         pairs.into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect()
     };
     json!({
+        "kernel_family": plan.family().to_string(),
         "dispatches": plan.dispatches(),
         "dispatches_by_kernel": by_name(plan.dispatches_by_kernel()),
         "flops": plan.flops(),
