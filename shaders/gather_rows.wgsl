@@ -8,12 +8,12 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let m = relay.first + group.y * ROW_GROUPS + local.y;
     if m >= relay.end { return; }
-    let from = place(m);
-    let empty = relay.part == SEQUENCE && from.ended;
+    let begin = place(m);
+    let empty = relay.part == SEQUENCE && begin.ended;
     for (var quad = group.x * LANES + local.x; quad < relay.quads; quad += relay.next_quad) {
         var value = vec4<u32>(0u);
         for (var i = 0u; i < 4u; i++) {
-            if !empty && 4u * quad + i < relay.width { value[i] = outside[from.outside + 4u * quad + i]; }
+            if !empty && 4u * quad + i < relay.width { value[i] = outside[begin.outside + 4u * quad + i]; }
         }
         inside[relay.inside + m * relay.inside_stride + quad] = value;
     }

@@ -8,12 +8,12 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let m = relay.first + group.y * ROW_GROUPS + local.y;
     if m >= relay.end { return; }
-    let to = place(m);
-    let wanted = relay.part == STATES || to.ended == (relay.part == PADDING);
+    let begin = place(m);
+    let wanted = relay.part == STATES || begin.ended == (relay.part == PADDING);
     if !wanted { return; }
-    let state = select(0u, to.odd * relay.state_stride, relay.part == STATES);
+    let state = select(0u, begin.odd * relay.state_stride, relay.part == STATES);
     let row = relay.inside + m * relay.inside_stride + group.z * relay.quads + state;
-    let first = to.outside + group.z * relay.width;
+    let first = begin.outside + group.z * relay.width;
     for (var quad = group.x * LANES + local.x; quad < relay.quads; quad += relay.next_quad) {
         var value = vec4<u32>(0u);
         if relay.part != PADDING { value = inside[row + quad]; }

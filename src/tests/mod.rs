@@ -9,6 +9,8 @@ mod noop;
 mod plan_invariants;
 mod plan_properties;
 mod plans;
+mod relay;
+mod relay_kernels;
 mod shaders;
 mod support;
 mod translations;

@@ -28,7 +28,10 @@ fn every_variant_translates_to_every_target() {
     }
 }
 
-fn spirv(module: &Module, info: &ModuleInfo) -> Result<Vec<u32>, naga::back::spv::Error> {
+pub(super) fn spirv(
+    module: &Module,
+    info: &ModuleInfo,
+) -> Result<Vec<u32>, naga::back::spv::Error> {
     use naga::back::spv;
     let pipeline = spv::PipelineOptions {
         shader_stage: naga::ShaderStage::Compute,
@@ -37,7 +40,7 @@ fn spirv(module: &Module, info: &ModuleInfo) -> Result<Vec<u32>, naga::back::spv
     spv::write_vec(module, info, &spv::Options::default(), Some(&pipeline))
 }
 
-fn msl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::msl::Error> {
+pub(super) fn msl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::msl::Error> {
     use naga::back::msl;
     let resources = msl::EntryPointResources {
         immediates_buffer: Some(8),
@@ -58,7 +61,7 @@ fn msl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::msl::Er
     Ok(text)
 }
 
-fn hlsl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::hlsl::Error> {
+pub(super) fn hlsl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::hlsl::Error> {
     use naga::back::hlsl;
     let options = hlsl::Options {
         shader_model: hlsl::ShaderModel::V6_0,
