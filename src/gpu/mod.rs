@@ -5,6 +5,7 @@ mod context;
 mod executor;
 mod pipelines;
 mod poller;
+mod probe;
 mod resources;
 mod session;
 mod staging;
@@ -16,5 +17,7 @@ mod weights;
 
 pub use adapters::{AdapterDescription, AdapterKind, adapters};
 pub use context::{GpuContext, GpuOptions};
+#[cfg(test)]
+pub(crate) use probe::{Faults, texts};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
