@@ -2,15 +2,18 @@
 
 mod adapters;
 mod context;
+mod dispatch;
 mod executor;
 mod pipelines;
 mod poller;
 mod probe;
 mod resources;
 mod session;
+mod slots;
 mod staging;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod transfer;
 mod unchecked;
 mod weights;
@@ -21,3 +24,6 @@ pub use context::{GpuContext, GpuOptions};
 pub(crate) use probe::{Faults, texts};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
+pub(crate) use slots::GpuSlots;
+pub(crate) use staging::Waiting;
+pub use timing::DeviceTimes;
