@@ -43,14 +43,29 @@ fn main(
         c12 = coopMultiplyAdd(a1, b2, c12);
         c13 = coopMultiplyAdd(a1, b3, c13);
     }
-    let first = row * n + column;
-    coopStoreT(c00, &product[first], n);
-    coopStoreT(c01, &product[first + SIZE], n);
-    coopStoreT(c02, &product[first + 2u * SIZE], n);
-    coopStoreT(c03, &product[first + 3u * SIZE], n);
-    let second = first + SIZE * n;
-    coopStoreT(c10, &product[second], n);
-    coopStoreT(c11, &product[second + SIZE], n);
-    coopStoreT(c12, &product[second + 2u * SIZE], n);
-    coopStoreT(c13, &product[second + 3u * SIZE], n);
+    // naga writes a store before what its arguments compute: both are bound first.
+    let at00 = row * n + column;
+    let sum00 = c00;
+    let at01 = row * n + column + SIZE;
+    let sum01 = c01;
+    let at02 = row * n + column + 2u * SIZE;
+    let sum02 = c02;
+    let at03 = row * n + column + 3u * SIZE;
+    let sum03 = c03;
+    let at10 = (row + SIZE) * n + column;
+    let sum10 = c10;
+    let at11 = (row + SIZE) * n + column + SIZE;
+    let sum11 = c11;
+    let at12 = (row + SIZE) * n + column + 2u * SIZE;
+    let sum12 = c12;
+    let at13 = (row + SIZE) * n + column + 3u * SIZE;
+    let sum13 = c13;
+    coopStoreT(sum00, &product[at00], n);
+    coopStoreT(sum01, &product[at01], n);
+    coopStoreT(sum02, &product[at02], n);
+    coopStoreT(sum03, &product[at03], n);
+    coopStoreT(sum10, &product[at10], n);
+    coopStoreT(sum11, &product[at11], n);
+    coopStoreT(sum12, &product[at12], n);
+    coopStoreT(sum13, &product[at13], n);
 }

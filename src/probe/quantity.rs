@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A measured quantity. [`docs/probe.md`](https://docs.rs/crate/wgru/latest/source/docs/probe.md)
-/// says of each what it means for the choice of kernels.
+/// A measured quantity. `docs/probe.md` of the repository says of each what it means for the choice
+/// of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -7,7 +7,6 @@ use naga::Module;
 use naga::valid::ModuleInfo;
 
 use super::shaders::{validated, variants};
-use crate::kernels::Variant;
 
 /// Khronos's validator, where it is installed.
 pub(super) fn spirv_validator() -> Option<Validate> {
@@ -84,9 +83,13 @@ pub(super) fn hlsl(module: &Module, info: &ModuleInfo) -> Result<String, naga::b
 }
 
 /// A second compiler's front end, where its program is installed.
+pub(super) fn tint() -> Option<Validate> {
+    Validate::find("tint", &["-f", "wgsl", "--input-format", "wgsl", "-"])
+}
+
 #[test]
 fn tint_accepts_every_kernel() {
-    let Some(tint) = Validate::find("tint", &["-f", "wgsl", "--input-format", "wgsl", "-"]) else {
+    let Some(tint) = tint() else {
         println!("tint is not on the PATH");
         return;
     };

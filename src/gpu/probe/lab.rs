@@ -190,11 +190,7 @@ impl Lab {
                 cache: None,
             })
         });
-        match made {
-            Ok(pipeline) => Ok(Kernel { pipeline }),
-            // A lost device refuses everything.
-            Err(error) => Err(self.still_there().err().unwrap_or(error)),
-        }
+        Ok(Kernel { pipeline: made? })
     }
 
     /// Binds `buffers`, `(binding, buffer)`; binding 0 is that of the parameters, where the kernel
@@ -315,7 +311,9 @@ impl Lab {
         }
     }
 
-    fn still_there(&self) -> Result<()> {
+    /// # Errors
+    /// [`ErrorKind::DeviceLost`], where the device is; the driver says so when it is polled.
+    pub(super) fn still_there(&self) -> Result<()> {
         match &*self.lost.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(reason) => Err(self.failed(reason)),
             None => Ok(()),

@@ -177,7 +177,14 @@ impl Probe<'_> {
         };
         match outcome {
             Ok([device, host]) => (figure.device, figure.host) = (device, host),
-            Err(stop) => figure.problem = Some(problem(stop)?),
+            Err(stop) => {
+                // A lost device refuses everything, or computes nothing, each in its own way.
+                if !matches!(stop, Stop::NotMeasured(_)) {
+                    let _ = lab.device.poll(wgpu::PollType::Poll);
+                    lab.still_there()?;
+                }
+                figure.problem = Some(problem(stop)?);
+            }
         }
         self.figures.push(figure);
         Ok(())
