@@ -37,9 +37,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "device '{request}': probe measures GPU adapters, this is the {device}"
         )));
     };
-    let mut options = ProbeOptions::default();
-    options.quick = args.quick;
-    options.experimental = args.experimental;
+    let options = ProbeOptions {
+        quick: args.quick,
+        experimental: args.experimental,
+        ..ProbeOptions::default()
+    };
     let report = probe(context, &options)?;
     let mut out = io::stdout().lock();
     if args.json {
