@@ -22,15 +22,15 @@ use crate::shape::SequenceShape;
 /// [`Gru`]. Runs of shapes that were seen before allocate no GPU object.
 #[derive(Debug)]
 pub struct Session {
-    gru: Gru,
+    pub(crate) gru: Gru,
     shape: SequenceShape,
     precision: Precision,
     device: Device,
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
 
 #[derive(Debug)]
-enum Engine {
+pub(crate) enum Engine {
     Gpu(Box<GpuSession>),
     Cpu(Arc<CpuModel>, Box<CpuSession>),
     Reference,
@@ -247,7 +247,7 @@ impl Session {
     /// an array that exceeds the device's largest binding, and where the session keeps sequences
     /// between layers in host memory (see [`PlanOptions::on_device`]).
     pub fn prepare(&self, io: &BufferIo<'_>) -> Result<PreparedRun> {
-        self.check_shape(io.shape())?;
+        self.check_size(io.shape())?;
         match &self.engine {
             Engine::Gpu(gpu) => gpu.prepare_buffers(io),
             _ => Err(self.no_buffers()),
@@ -262,7 +262,7 @@ impl Session {
     /// Those of [`prepare`](Self::prepare); [`ErrorKind::DeviceLost`] or
     /// [`ErrorKind::OutOfMemory`] where the device fails.
     pub fn run_buffers(&mut self, io: &BufferIo<'_>) -> Result<SubmissionIndex> {
-        self.check_shape(io.shape())?;
+        self.check_size(io.shape())?;
         match &mut self.engine {
             Engine::Gpu(gpu) => gpu.run_buffers(io),
             _ => Err(self.no_buffers()),
@@ -277,13 +277,14 @@ impl Session {
     }
 
     /// The shape of the run, after every check that needs no device.
-    fn check(&self, inputs: &Inputs<'_, f32>) -> Result<SequenceShape> {
+    pub(crate) fn check(&self, inputs: &Inputs<'_, f32>) -> Result<SequenceShape> {
         let shape = inputs.validate(self.gru.config())?;
-        self.check_shape(shape)?;
+        self.check_size(shape)?;
         Ok(shape)
     }
 
-    fn check_shape(&self, shape: SequenceShape) -> Result<()> {
+    /// Checks that the session was made for runs of `shape`.
+    pub(crate) fn check_size(&self, shape: SequenceShape) -> Result<()> {
         if shape.steps > self.shape.steps || shape.batch > self.shape.batch {
             return Err(Error::new(
                 ErrorKind::InvalidShape,

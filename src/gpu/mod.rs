@@ -8,8 +8,10 @@ mod executor;
 mod pipelines;
 mod poller;
 mod prepared;
+mod probe;
 mod resources;
 mod session;
+mod slots;
 mod staging;
 #[cfg(test)]
 mod testing;
@@ -22,6 +24,10 @@ pub use adapters::{AdapterDescription, AdapterKind, adapters};
 pub use buffers::BufferIo;
 pub use context::{GpuContext, GpuOptions};
 pub use prepared::PreparedRun;
+#[cfg(test)]
+pub(crate) use probe::{Faults, texts};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
+pub(crate) use slots::GpuSlots;
+pub(crate) use staging::Waiting;
 pub use timing::DeviceTimes;

@@ -9,6 +9,7 @@ mod noop;
 mod plan_invariants;
 mod plan_properties;
 mod plans;
+mod probe;
 mod relay;
 mod relay_kernels;
 mod shaders;

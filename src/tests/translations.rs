@@ -7,11 +7,15 @@ use naga::Module;
 use naga::valid::ModuleInfo;
 
 use super::shaders::{validated, variants};
-use crate::kernels::Variant;
+
+/// Khronos's validator, where it is installed.
+pub(super) fn spirv_validator() -> Option<Validate> {
+    Validate::find("spirv-val", &["--target-env", "vulkan1.1", "-"])
+}
 
 #[test]
 fn every_variant_translates_to_every_target() {
-    let spirv_val = Validate::find("spirv-val", &["--target-env", "vulkan1.1", "-"]);
+    let spirv_val = spirv_validator();
     for variant in variants(&[1, 8, 32], &[1, 8]) {
         let (module, info) = validated(&variant);
         let words = spirv(&module, &info).unwrap_or_else(|e| panic!("{variant:?}: {e}"));
@@ -79,9 +83,13 @@ pub(super) fn hlsl(module: &Module, info: &ModuleInfo) -> Result<String, naga::b
 }
 
 /// A second compiler's front end, where its program is installed.
+pub(super) fn tint() -> Option<Validate> {
+    Validate::find("tint", &["-f", "wgsl", "--input-format", "wgsl", "-"])
+}
+
 #[test]
 fn tint_accepts_every_kernel() {
-    let Some(tint) = Validate::find("tint", &["-f", "wgsl", "--input-format", "wgsl", "-"]) else {
+    let Some(tint) = tint() else {
         println!("tint is not on the PATH");
         return;
     };
@@ -92,7 +100,7 @@ fn tint_accepts_every_kernel() {
 }
 
 /// A program that reads a shader from its standard input and fails where it is invalid.
-struct Validate {
+pub(super) struct Validate {
     program: &'static str,
     arguments: &'static [&'static str],
 }
@@ -104,9 +112,9 @@ impl Validate {
         here.then_some(Self { program, arguments })
     }
 
-    fn accepts(&self, shader: &[u8], variant: &Variant) {
+    pub(super) fn accepts(&self, shader: &[u8], what: &impl std::fmt::Debug) {
         let (accepted, message) = self.run(shader);
-        assert!(accepted, "{}: {variant:?}: {message}", self.program);
+        assert!(accepted, "{}: {what:?}: {message}", self.program);
     }
 
     fn run(&self, shader: &[u8]) -> (bool, String) {

@@ -23,6 +23,7 @@ mod refusals;
 mod rows;
 mod sharing;
 mod sizes;
+mod streams;
 mod timing;
 
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         ("rows", rows::TESTS),
         ("sizes", sizes::TESTS),
         ("sharing", sharing::TESTS),
+        ("streams", streams::TESTS),
         ("allocations", allocations::TESTS),
         ("timing", timing::TESTS),
         ("refusals", refusals::TESTS),
