@@ -336,6 +336,11 @@ fn every_shader_file_belongs_to_a_kernel() {
     let mut files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            // The probe's kernels, which have tests of their own.
+            assert_eq!(path.file_name().unwrap(), "probe");
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(texts.iter().any(|t| t.contains(&text)), "{} is used", path.display());
         files += 1;
