@@ -123,7 +123,7 @@ fn what_is_not_exactly_one_network_stays_apart() {
         // Nodes that are not in a row at all need no explanation.
         let in_a_row = ["final_states_swapped", "reset_forms", "states_swapped"];
         if let Some(what) = name.strip_prefix("apart_").filter(|what| in_a_row.contains(what)) {
-            let reason = if what == "reset_forms" { "reset forms differ" } else { "states" };
+            let reason = if what == "reset_forms" { "reset forms differ" } else { "in order" };
             for one in listed {
                 let notes = one.notes.join("; ");
                 assert!(

@@ -38,8 +38,11 @@ pub(super) fn one_network(graph: &Graph<'_>, layers: &[&GruNode<'_>]) -> Result<
         (every(&|n| n.hidden_size == first.hidden_size), "their hidden sizes differ"),
         (above(&|n| n.input_size == d * first.hidden_size), "their input sizes do not follow"),
         (every(&|n| n.sequence_lens == first.sequence_lens), "their sequence_lens differ"),
-        (states_fit(layers, d), "their initial states are not the planes of one value"),
-        (final_states_fit(graph, layers), "something else reads the final state of one of them"),
+        (states_fit(layers, d), "their initial states are not the planes of one value, in order"),
+        (
+            final_states_fit(graph, layers),
+            "their final states are not joined by one Concat, in order",
+        ),
     ];
     match conditions.into_iter().find(|(holds, _)| !holds) {
         Some((_, reason)) => Err(reason),
