@@ -31,7 +31,7 @@ use crate::probe::{
 
 /// After so long nothing more is begun.
 const LIMIT: Duration = Duration::from_secs(17);
-const QUICK_LIMIT: Duration = Duration::from_secs(5);
+const QUICK_LIMIT: Duration = Duration::from_secs(6);
 
 /// Why a case has no figure.
 #[derive(Debug)]
@@ -134,10 +134,10 @@ impl Probe<'_> {
         self.dispatches(&lab)?;
         self.transfers(&lab)?;
         self.f32_rate(&lab)?;
-        self.bandwidths(&lab)?;
         self.workgroup_memory(&lab)?;
         self.barriers(&lab)?;
         self.registers(&lab)?;
+        self.bandwidths(&lab)?;
         drop(lab);
         self.f16_rate()?;
         self.subgroups()?;
@@ -199,7 +199,7 @@ impl Probe<'_> {
 
     fn is_late(&self) -> Option<String> {
         let limit = if self.options.quick { QUICK_LIMIT } else { LIMIT };
-        let late = self.began.elapsed() > limit;
+        let late = self.began.elapsed() > limit && !self.faults.any_time;
         late.then(|| format!("the probe had taken its {} s already", limit.as_secs()))
     }
 }
