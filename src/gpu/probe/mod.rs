@@ -51,7 +51,7 @@ impl From<Error> for Stop {
 #[derive(Debug)]
 struct Probe<'a> {
     adapter: &'a wgpu::Adapter,
-    description: &'a AdapterDescription,
+    description: AdapterDescription,
     checked: bool,
     options: &'a ProbeOptions,
     faults: &'a Faults,
@@ -95,7 +95,8 @@ impl GpuContext {
         };
         let mut probe = Probe {
             adapter,
-            description: own,
+            // The context's own may be of a device with fewer features.
+            description: adapters::describe(own.index, adapter),
             checked: self.inner.checked,
             options,
             faults,
@@ -114,7 +115,7 @@ impl Probe<'_> {
         self.figures.sort_by_key(order);
         ProbeReport {
             wgru: env!("CARGO_PKG_VERSION").to_owned(),
-            adapter: ProbedAdapter::from(self.description),
+            adapter: ProbedAdapter::from(&self.description),
             quick: self.options.quick,
             experimental: self.options.experimental,
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
@@ -149,7 +150,7 @@ impl Probe<'_> {
     /// A device with those of `features` that the adapter has, and with its clock.
     fn open(&self, features: wgpu::Features) -> Result<Lab> {
         let features = (features | wgpu::Features::TIMESTAMP_QUERY) & self.adapter.features();
-        Lab::open(self.adapter, self.description, features, self.checked, self.faults)
+        Lab::open(self.adapter, &self.description, features, self.checked, self.faults)
     }
 
     fn has(&self, features: wgpu::Features) -> bool {
