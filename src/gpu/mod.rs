@@ -6,8 +6,10 @@ mod dispatch;
 mod executor;
 mod pipelines;
 mod poller;
+mod probe;
 mod resources;
 mod session;
+mod slots;
 mod staging;
 #[cfg(test)]
 mod testing;
@@ -18,6 +20,10 @@ mod weights;
 
 pub use adapters::{AdapterDescription, AdapterKind, adapters};
 pub use context::{GpuContext, GpuOptions};
+#[cfg(test)]
+pub(crate) use probe::{Faults, texts};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
+pub(crate) use slots::GpuSlots;
+pub(crate) use staging::Waiting;
 pub use timing::DeviceTimes;

@@ -16,6 +16,7 @@ mod geometry;
 mod memory;
 mod rows;
 mod schedule;
+mod slots;
 mod weights;
 
 pub use capabilities::Capabilities;
@@ -26,6 +27,7 @@ pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
 pub(crate) use rows::RowOrder;
 pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
+pub(crate) use slots::{SlotLayout, SlotList};
 pub(crate) use weights::{Placement, WeightPlan};
 
 use std::ops::Range;
