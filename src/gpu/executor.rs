@@ -111,14 +111,13 @@ impl Recorder<'_, '_, '_> {
                     }
                     self.submit_if_long().await?;
                 }
-                Operation::Steps { layer, rows, steps, kernels } => {
-                    let arena = SourceBuffer::Arena(plan.memory.arena_of(*layer));
-                    for (step, k) in steps.clone().enumerate() {
-                        let blocks = plan.row_blocks(plan.rows.active(rows, k));
+                Operation::Steps { layers, rows, steps, kernels } => {
+                    let arena = SourceBuffer::Arena(plan.memory.arena_of(layers.start));
+                    for (step, d) in steps.clone().enumerate() {
+                        let [y, z] = plan.step_grid(layers, rows, d);
                         for kernel in kernels {
                             for slice in &kernel.slices {
-                                let [x, _, z] = slice.grid;
-                                let slice = LaunchSlice { grid: [x, blocks, z], ..*slice };
+                                let slice = LaunchSlice { grid: [slice.grid[0], y, z], ..*slice };
                                 self.dispatch(kernel.kernel, &slice, arena, Some(step))?;
                             }
                         }
