@@ -88,6 +88,8 @@
 
 mod activation;
 pub mod array_file;
+#[allow(dead_code, reason = "what keeps records is being built on it")]
+mod cache;
 mod cell;
 mod config;
 mod convention;

@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::GpuContext;
+use super::dispatch::record;
 use super::resources::scoped;
 use super::session::{BindKey, GpuSession};
 use super::staging::{Mapping, Waiting};
 use super::transfer::Host;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{Kernel, quads};
-use crate::plan::{ArenaLayout, HostSequence, LaunchSlice, Operation, Plan, SourceBuffer, Window};
+use crate::kernels::quads;
+use crate::plan::{ArenaLayout, Dispatch, HostSequence, Operation, Plan, Window};
 use crate::sequence::{Inputs, OutputViews};
 
 /// The first submission is small so that the device starts at once; each next one is twice as
@@ -105,22 +106,9 @@ impl Recorder<'_, '_, '_> {
                 Operation::Upload { window, offset, stride } => {
                     self.upload(window, *offset, *stride).await?;
                 }
-                Operation::Project { slices, source, .. } => {
-                    for slice in slices {
-                        self.dispatch(Kernel::InputProjection, slice, *source, None)?;
-                    }
-                    self.submit_if_long().await?;
-                }
-                Operation::Steps { layers, rows, steps, kernels } => {
-                    let arena = SourceBuffer::Arena(plan.memory.arena_of(layers.start));
-                    for (step, d) in steps.clone().enumerate() {
-                        let [y, z] = plan.step_grid(layers, rows, d);
-                        for kernel in kernels {
-                            for slice in &kernel.slices {
-                                let slice = LaunchSlice { grid: [slice.grid[0], y, z], ..*slice };
-                                self.dispatch(kernel.kernel, &slice, arena, Some(step))?;
-                            }
-                        }
+                Operation::Project { .. } | Operation::Steps { .. } => {
+                    for dispatch in plan.dispatches_of(operation) {
+                        self.dispatch(&dispatch)?;
                         self.submit_if_long().await?;
                     }
                 }
@@ -148,40 +136,17 @@ impl Recorder<'_, '_, '_> {
         })
     }
 
-    fn dispatch(
-        &mut self,
-        kernel: Kernel,
-        slice: &LaunchSlice,
-        other: SourceBuffer,
-        step: Option<usize>,
-    ) -> Result<()> {
-        let key = BindKey { kernel, weights: slice.weights, other };
-        let group = self.session.bind_group(key)?;
+    fn dispatch(&mut self, dispatch: &Dispatch) -> Result<()> {
+        let Dispatch { kernel, slice, other, .. } = *dispatch;
+        let group = self.session.bind_group(BindKey { kernel, weights: slice.weights, other })?;
         let pipeline = Arc::clone(&self.session.pipelines[&kernel]);
         if self.pass.is_none() {
             let label = wgpu::ComputePassDescriptor { label: Some("wgru"), timestamp_writes: None };
             let pass = self.encoder().begin_compute_pass(&label).forget_lifetime();
             self.pass = Some(pass);
         }
-        let word = |v: u64| u32::try_from(v).expect("uniform buffers are below 4 GiB");
-        let launch = word(slice.launch as u64 * self.plan.uniform_stride);
-        let immediates = self.plan.immediates;
-        let step_stride = self.plan.step_stride();
         let pass = self.pass.as_mut().expect("the pass was begun above");
-        pass.set_pipeline(&pipeline.pipeline);
-        match step {
-            Some(step) if !immediates => {
-                let offsets = [launch, word(step as u64 * step_stride)];
-                pass.set_bind_group(0, &group, &offsets);
-            }
-            Some(step) => {
-                pass.set_bind_group(0, &group, &[launch]);
-                pass.set_immediates(0, &word(step as u64).to_le_bytes());
-            }
-            None => pass.set_bind_group(0, &group, &[launch]),
-        }
-        let [x, y, z] = slice.grid;
-        pass.dispatch_workgroups(x, y, z);
+        record(pass, &self.plan, &pipeline, &group, dispatch);
         self.recorded += 1;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod context;
+mod dispatch;
 mod executor;
 mod pipelines;
 mod poller;

@@ -221,6 +221,17 @@ impl GpuSession {
         if let Some(group) = self.bind_groups.get(&key) {
             return Ok(group.clone());
         }
+        let group = self.bind_group_on(key, &self.launches)?;
+        self.bind_groups.insert(key, group.clone());
+        Ok(group)
+    }
+
+    /// A new bind group for `key` with the launch records in `launches`.
+    pub(super) fn bind_group_on(
+        &self,
+        key: BindKey,
+        launches: &wgpu::Buffer,
+    ) -> Result<wgpu::BindGroup> {
         let pipeline = &self.pipelines[&key.kernel];
         let cells = self.plan.variant(key.kernel).cells;
         let record = LaunchRecord::size(cells as usize);
@@ -241,7 +252,7 @@ impl GpuSession {
             .iter()
             .filter_map(|&(binding, role, _)| {
                 let resource = match role {
-                    Binding::Launch => slot(&self.launches, record),
+                    Binding::Launch => slot(launches, record),
                     Binding::Step => slot(self.steps.as_ref()?, 16),
                     Binding::Weights => self.weights.buffers[key.weights].as_entire_binding(),
                     Binding::Biases => self.weights.biases.as_entire_binding(),
@@ -255,15 +266,13 @@ impl GpuSession {
         let device = &self.context.inner.device;
         self.context.inner.counters.bind_group();
         let label = format!("wgru.{}", key.kernel.name());
-        let group = scoped(device, &format!("bind group {label}"), || {
+        scoped(device, &format!("bind group {label}"), || {
             device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(&label),
                 layout: &pipeline.layout,
                 entries: &entries,
             })
-        })?;
-        self.bind_groups.insert(key, group.clone());
-        Ok(group)
+        })
     }
 }
 

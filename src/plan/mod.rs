@@ -9,6 +9,7 @@
 //! reads backwards. Or, as a wavefront, a dispatch runs a step of every layer.
 
 mod capabilities;
+mod dispatches;
 mod display;
 mod family;
 mod geometry;
@@ -19,6 +20,7 @@ mod wavefront;
 mod weights;
 
 pub use capabilities::Capabilities;
+pub(crate) use dispatches::Dispatch;
 pub(crate) use display::human_bytes;
 pub use family::KernelFamily;
 pub(crate) use geometry::Geometry;
