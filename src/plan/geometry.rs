@@ -38,6 +38,7 @@ impl Geometry {
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
+        config.validate()?;
         let family = FamilyChoice::choose(config, shape, capabilities, options)?;
         let batch = shape.batch;
         let widest = if capabilities.software { 8 } else { 32 };

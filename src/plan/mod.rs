@@ -110,8 +110,8 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`]; [`ErrorKind::UnsupportedDevice`] where the device lacks
     /// what every plan needs; [`ErrorKind::ExceedsLimits`] where nothing fits, naming the limit
-    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option, and for a kernel family that
-    /// cannot run the network.
+    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option, and for a kernel family or
+    /// a wavefront that cannot run the network.
     pub fn new(
         config: &GruConfig,
         shape: SequenceShape,
@@ -277,6 +277,11 @@ impl Plan {
     /// The kernels that compute the steps.
     pub fn family(&self) -> KernelFamily {
         self.geometry.family.family
+    }
+
+    /// Whether a dispatch of the step kernels runs a step of every layer.
+    pub fn is_wavefront(&self) -> bool {
+        self.geometry.wavefront
     }
 
     /// Rows of the batch that are on the device together.

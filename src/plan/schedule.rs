@@ -378,36 +378,3 @@ impl Tile<'_> {
 pub(super) fn word(v: u64) -> u32 {
     u32::try_from(v).expect("the memory plan keeps offsets below 2^32")
 }
-
-impl Plan {
-    /// Blocks of rows along y of a step's grid for `active` rows.
-    pub(crate) fn row_blocks(&self, active: usize) -> u32 {
-        u32::try_from(active.div_ceil(self.row_block())).expect("the memory plan bounds grids")
-    }
-
-    /// Workgroups along y and z of dispatch `d` of the steps of `layers`: the rows that have not
-    /// ended in the layer furthest behind, and the layers that have begun.
-    pub(crate) fn step_grid(
-        &self,
-        layers: &Range<usize>,
-        rows: &Range<usize>,
-        d: usize,
-    ) -> [u32; 2] {
-        let behind = (layers.len() - 1).min(d);
-        let cells = (behind + 1) * self.config.num_directions();
-        [self.row_blocks(self.rows.active(rows, d - behind)), word(cells as u64)]
-    }
-
-    /// Rows that a workgroup of a step shares.
-    fn row_block(&self) -> usize {
-        (self.geometry.step_rows * self.geometry.step_groups) as usize
-    }
-
-    /// Which of its two states (0 even, 1 odd) the row at `position` ends in: a row takes part,
-    /// or holds its state, until its block's longest ends.
-    pub(crate) fn final_parity(&self, position: usize) -> usize {
-        let first = position - position % self.memory.tile_rows;
-        let start = position - (position - first) % self.row_block();
-        self.rows.length(start) % 2
-    }
-}

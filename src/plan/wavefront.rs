@@ -28,7 +28,7 @@ pub(crate) fn choose(
 ) -> Result<bool> {
     let wanted = match options.wavefront {
         Some(forced) => forced,
-        None => pays(config, shape, geometry, capabilities),
+        None => pays(config, shape, capabilities),
     };
     if !wanted {
         return Ok(false);
@@ -44,16 +44,21 @@ pub(crate) fn choose(
 
 /// The table: whether one layer's step leaves so much of the device idle that several layers in
 /// one dispatch gain more than input products step by step lose.
-fn pays(
-    config: &GruConfig,
-    shape: SequenceShape,
-    geometry: &Geometry,
-    capabilities: &Capabilities,
-) -> bool {
-    // What a step of one layer computes, and the weights that a diagonal reads.
-    let step = shape.batch as u64 * (config.hidden_size as u64).saturating_pow(2);
-    let _ = (geometry, step);
-    !capabilities.software
+fn pays(config: &GruConfig, shape: SequenceShape, capabilities: &Capabilities) -> bool {
+    // A step's products and the weights that a diagonal reads, which the projection of a chunk
+    // would read once a block of rows.
+    let square = (config.hidden_size as u64).saturating_mul(config.hidden_size as u64);
+    let products = square.saturating_mul(shape.batch as u64);
+    let matrices = (2 * config.num_layers as u64).saturating_sub(1);
+    let weights = square.saturating_mul(3).saturating_mul(matrices);
+    let (most_products, most_weights) = match (capabilities.software, capabilities.integrated) {
+        // Fewer rows than a register block: the projection, whose rows are steps too, is faster.
+        (true, _) if shape.batch < 4 => (1 << 13, u64::MAX),
+        (true, _) => (1 << 17, u64::MAX),
+        (false, true) => (1 << 20, 1 << 20),
+        (false, false) => (1 << 22, 1 << 23),
+    };
+    products <= most_products && weights <= most_weights
 }
 
 /// What keeps the layers from running as a wavefront; `None` where nothing does.
@@ -73,12 +78,11 @@ fn obstacle(
     if config.num_layers < 2 {
         return Some("the network has one layer".into());
     }
-    let record = LaunchRecord::size(config.num_layers);
-    if record > capabilities.max_uniform_binding {
+    let most = capabilities.max_uniform_binding;
+    if config.num_layers as u64 > most || LaunchRecord::size(config.num_layers) > most {
         return Some(format!(
-            "the launch record of {} layers takes {record} bytes, the device binds uniforms of {} \
-             at most",
-            config.num_layers, capabilities.max_uniform_binding
+            "the launch record of {} layers exceeds the largest uniform binding, {most} bytes",
+            config.num_layers
         ));
     }
     let geometry = Geometry { wavefront: true, ..*geometry };
