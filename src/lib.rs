@@ -110,6 +110,7 @@ pub mod reference;
 mod sequence;
 mod session;
 mod shape;
+mod streams;
 mod tensor;
 mod tensor_set;
 #[cfg(test)]
@@ -123,7 +124,9 @@ pub use convention::Convention;
 pub use description::{Description, Evidence, Format, ListedGru, OutputOrder};
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
-pub use gpu::{AdapterDescription, AdapterKind, CreatedObjects, GpuContext, GpuOptions, adapters};
+pub use gpu::{
+    AdapterDescription, AdapterKind, CreatedObjects, DeviceTimes, GpuContext, GpuOptions, adapters,
+};
 pub use load::LoadOptions;
 pub use model::Gru;
 pub use output_file::OutputFile;
@@ -132,6 +135,7 @@ pub use precision::Precision;
 pub use sequence::{Inputs, Output};
 pub use session::Session;
 pub use shape::SequenceShape;
+pub use streams::Streams;
 pub use tensor::{ElementType, MatrixView, Tensor};
 pub use tensor_set::TensorSet;
 pub use weights::{CellWeights, GruWeights};

@@ -1,5 +1,7 @@
 //! Walks a plan: records dispatches and copies, submits them in growing pieces, moves data.
 
+mod slots;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,10 +10,12 @@ use super::context::GpuContext;
 use super::dispatch::record;
 use super::resources::scoped;
 use super::session::{BindKey, GpuSession};
+use super::slots::SlotRows;
 use super::staging::{Mapping, Waiting};
+use super::timing::Activity;
 use super::transfer::Host;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::quads;
+use crate::kernels::{Kernel, quads};
 use crate::plan::{ArenaLayout, Dispatch, HostSequence, Operation, Plan, Window};
 use crate::sequence::{Inputs, OutputViews};
 
@@ -22,11 +26,13 @@ const LONGEST_SUBMISSION: usize = 512;
 /// Submissions that may wait in the queue: bounds the memory of recorded commands.
 const MAX_IN_FLIGHT: usize = 4;
 
+/// With `slots`, states come from there and go back there; `out.final_state` is left alone.
 pub(super) async fn run(
     session: &mut GpuSession,
     inputs: &Inputs<'_, f32>,
     out: &mut OutputViews<'_, f32>,
     waiting: Waiting,
+    slots: Option<SlotRows<'_>>,
 ) -> Result<()> {
     let plan = Arc::clone(&session.plan);
     let host = Host::new(&plan, *inputs, out)?;
@@ -36,9 +42,11 @@ pub(super) async fn run(
         context,
         plan,
         host,
+        slots,
         waiting,
         encoder: None,
         pass: None,
+        passing: None,
         recorded: 0,
         longest: FIRST_SUBMISSION,
         submitted: VecDeque::new(),
@@ -82,9 +90,12 @@ struct Recorder<'i, 'a, 'o> {
     context: GpuContext,
     plan: Arc<Plan>,
     host: Host<'i, 'a, 'o>,
+    slots: Option<SlotRows<'a>>,
     waiting: Waiting,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
+    /// What a timed run's pass is spent on.
+    passing: Option<Activity>,
     /// Dispatches recorded since the last submission.
     recorded: usize,
     longest: usize,
@@ -136,15 +147,42 @@ impl Recorder<'_, '_, '_> {
         })
     }
 
+    /// The encoder for copies of `activity`.
+    fn copies(&mut self, activity: Activity) -> Result<&mut wgpu::CommandEncoder> {
+        self.encoder();
+        let encoder = self.encoder.as_mut().expect("the encoder was made above");
+        if let Some(timer) = &mut self.session.timer {
+            timer.copies(&self.context, encoder, activity)?;
+        }
+        Ok(encoder)
+    }
+
+    /// Begins a pass for `kernel`, unless one is open that may hold it.
+    fn begin_pass(&mut self, kernel: Kernel) -> Result<()> {
+        let timed = self.session.timer.is_some().then(|| Activity::of(kernel));
+        if self.pass.is_some() && self.passing == timed {
+            return Ok(());
+        }
+        self.encoder();
+        let encoder = self.encoder.as_mut().expect("the encoder was made above");
+        let timestamp_writes = match (&mut self.session.timer, timed) {
+            (Some(timer), Some(activity)) => {
+                timer.end_copies(encoder);
+                Some(timer.pass(&self.context, activity)?)
+            }
+            _ => None,
+        };
+        let label = wgpu::ComputePassDescriptor { label: Some("wgru"), timestamp_writes };
+        self.pass = Some(encoder.begin_compute_pass(&label).forget_lifetime());
+        self.passing = timed;
+        Ok(())
+    }
+
     fn dispatch(&mut self, dispatch: &Dispatch) -> Result<()> {
         let Dispatch { kernel, slice, other, .. } = *dispatch;
         let group = self.session.bind_group(BindKey { kernel, weights: slice.weights, other })?;
         let pipeline = Arc::clone(&self.session.pipelines[&kernel]);
-        if self.pass.is_none() {
-            let label = wgpu::ComputePassDescriptor { label: Some("wgru"), timestamp_writes: None };
-            let pass = self.encoder().begin_compute_pass(&label).forget_lifetime();
-            self.pass = Some(pass);
-        }
+        self.begin_pass(kernel)?;
         let pass = self.pass.as_mut().expect("the pass was begun above");
         record(pass, &self.plan, &pipeline, &group, dispatch);
         self.recorded += 1;
@@ -163,7 +201,10 @@ impl Recorder<'_, '_, '_> {
     async fn submit(&mut self) -> Result<()> {
         self.pass = None;
         self.recorded = 0;
-        let Some(encoder) = self.encoder.take() else { return Ok(()) };
+        let Some(mut encoder) = self.encoder.take() else { return Ok(()) };
+        if let Some(timer) = &mut self.session.timer {
+            timer.end_copies(&mut encoder);
+        }
         let uploads_used = self.session.uploads.is_used();
         if uploads_used {
             self.session.uploads.seal();
@@ -239,7 +280,8 @@ impl Recorder<'_, '_, '_> {
             let piece = &bytes[done..bytes.len().min(done + room)];
             let (staging, from) = self.session.uploads.put(piece)?;
             let to = at + done as u64;
-            self.encoder().copy_buffer_to_buffer(&staging, from, target, to, piece.len() as u64);
+            let bytes = piece.len() as u64;
+            self.copies(Activity::Upload)?.copy_buffer_to_buffer(&staging, from, target, to, bytes);
             done += piece.len();
         }
         Ok(())
@@ -274,6 +316,9 @@ impl Recorder<'_, '_, '_> {
         let words = self.host.row_words(rows);
         let target = self.session.rows.clone();
         self.upload_bytes(&target, 0, bytemuck::cast_slice(&words)).await?;
+        if let Some(slots) = self.slots {
+            return self.load_slots(slots, rows).await;
+        }
         let plan = Arc::clone(&self.plan);
         let (layout, directions) = (ArenaLayout::new(&plan), plan.config.num_directions());
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -286,7 +331,8 @@ impl Recorder<'_, '_, '_> {
                     self.host.gather_state(plane, rows, &mut scratch);
                     self.upload_bytes(&arena, at, bytemuck::cast_slice(&scratch)).await?;
                 } else {
-                    self.encoder().clear_buffer(&arena, at, Some(16 * layout.state_stride));
+                    let bytes = 16 * layout.state_stride;
+                    self.copies(Activity::Upload)?.clear_buffer(&arena, at, Some(bytes));
                 }
             }
         }
@@ -336,7 +382,7 @@ impl Recorder<'_, '_, '_> {
             let bytes = range.len() as u64 * row_bytes;
             let stride = 4 * index(stride);
             let what = PieceOf::Window { window: window.clone(), range, stride };
-            self.read_back(&source, at, bytes, what);
+            self.read_back(&source, at, bytes, what)?;
         }
         Ok(())
     }
@@ -349,13 +395,23 @@ impl Recorder<'_, '_, '_> {
         Ok(index(self.session.downloads.room() / row_bytes))
     }
 
-    fn read_back(&mut self, source: &wgpu::Buffer, from: u64, bytes: u64, what: PieceOf) {
+    fn read_back(
+        &mut self,
+        source: &wgpu::Buffer,
+        from: u64,
+        bytes: u64,
+        what: PieceOf,
+    ) -> Result<()> {
         let (target, at) = self.session.downloads.reserve(bytes);
-        self.encoder().copy_buffer_to_buffer(source, from, &target, at, bytes);
+        self.copies(Activity::ReadBack)?.copy_buffer_to_buffer(source, from, &target, at, bytes);
         self.filling.push(Piece { at, bytes, what });
+        Ok(())
     }
 
     async fn end_tile(&mut self, rows: &Range<usize>) -> Result<()> {
+        if let Some(slots) = self.slots {
+            return self.exchange(slots, rows, true);
+        }
         let plan = Arc::clone(&self.plan);
         let (layout, directions) = (ArenaLayout::new(&plan), plan.config.num_directions());
         let row_bytes = 16 * quads(plan.config.hidden_size) as u64;
@@ -379,7 +435,7 @@ impl Recorder<'_, '_, '_> {
                         let from = base + first as u64 * row_bytes;
                         let positions = rows.start + first..rows.start + first + count;
                         let what = PieceOf::State { plane, positions, parity };
-                        self.read_back(&arena, from, count as u64 * row_bytes, what);
+                        self.read_back(&arena, from, count as u64 * row_bytes, what)?;
                         first += count;
                     }
                 }

@@ -8,6 +8,7 @@ use super::executor;
 use super::pipelines::Pipeline;
 use super::resources::{buffer, scoped};
 use super::staging::{DownloadRing, UploadRing, Waiting};
+use super::timing::{DeviceTimes, Timer};
 use super::weights::DeviceWeights;
 use crate::error::Result;
 use crate::kernels::{Binding, Kernel, LaunchRecord};
@@ -43,6 +44,8 @@ pub(crate) struct GpuSession {
     pub(super) bind_groups: HashMap<BindKey, wgpu::BindGroup>,
     /// A run was dropped or failed half-way: staging is remade before the next.
     pub(super) interrupted: bool,
+    /// Set while a run is timed.
+    pub(super) timer: Option<Timer>,
 }
 
 /// What tells bind groups apart: the kernel, the weight buffer, what a projection reads or the
@@ -125,6 +128,7 @@ impl GpuSession {
             pipelines,
             bind_groups: HashMap::new(),
             interrupted: false,
+            timer: None,
         })
     }
 
@@ -151,6 +155,22 @@ impl GpuSession {
         pollster::block_on(self.run_waiting(inputs, out, Waiting::Blocking))
     }
 
+    /// [`run`](Self::run), timed by the device where it has timestamps. Creates GPU objects.
+    pub(crate) fn run_timed(
+        &mut self,
+        inputs: &Inputs<'_, f32>,
+        out: &mut OutputViews<'_, f32>,
+    ) -> Result<Option<DeviceTimes>> {
+        self.timer = Timer::new(&self.context);
+        let ran = self.run(inputs, out);
+        let timer = self.timer.take();
+        ran?;
+        match timer {
+            Some(timer) => pollster::block_on(timer.read(&self.context, Waiting::Blocking)),
+            None => Ok(None),
+        }
+    }
+
     /// [`run`](Self::run) without blocking the caller's thread.
     pub(crate) async fn run_async(
         &mut self,
@@ -168,24 +188,30 @@ impl GpuSession {
     ) -> Result<()> {
         self.prepare(inputs.shape(), inputs.lengths, !out.layers.is_empty())?;
         self.interrupted = true;
-        executor::run(self, inputs, out, waiting).await?;
+        executor::run(self, inputs, out, waiting, None).await?;
         self.interrupted = false;
         Ok(())
     }
 
-    /// Makes the plan for a run, unless it is the last run's.
-    fn prepare(
-        &mut self,
-        shape: SequenceShape,
-        lengths: Option<&[usize]>,
-        all_layers: bool,
-    ) -> Result<()> {
+    /// Remakes what a run that did not end has left in an unknown state.
+    pub(super) fn recover(&mut self) -> Result<()> {
         if self.interrupted {
             self.uploads = UploadRing::new(&self.context, self.capacity.staging)?;
             self.downloads = DownloadRing::new(&self.context, self.capacity.staging)?;
             self.launches_for = None;
             self.interrupted = false;
         }
+        Ok(())
+    }
+
+    /// Makes the plan for a run, unless it is the last run's.
+    pub(super) fn prepare(
+        &mut self,
+        shape: SequenceShape,
+        lengths: Option<&[usize]>,
+        all_layers: bool,
+    ) -> Result<()> {
+        self.recover()?;
         if self.plan.rows.is_for(shape, lengths) && self.plan.options.all_layers == all_layers {
             return Ok(());
         }
@@ -259,6 +285,8 @@ impl GpuSession {
                     Binding::Rows => self.rows.as_entire_binding(),
                     Binding::Gates => self.gates.as_entire_binding(),
                     Binding::Source | Binding::Arena => other.as_entire_binding(),
+                    // Of exchanges, whose bind groups the slots hold.
+                    Binding::Exchange | Binding::Slots => return None,
                 };
                 Some(wgpu::BindGroupEntry { binding, resource })
             })

@@ -21,6 +21,8 @@ mod refusals;
 mod rows;
 mod sharing;
 mod sizes;
+mod streams;
+mod timing;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,14 +51,16 @@ fn main() -> ExitCode {
     for (module, tests) in modules {
         trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
     }
-    let modules: [(&str, &[EngineTest]); 10] = [
+    let modules: [(&str, &[EngineTest]); 12] = [
         ("conformance", conformance::TESTS),
         ("numbers", numbers::TESTS),
         ("laws", laws::TESTS),
         ("rows", rows::TESTS),
         ("sizes", sizes::TESTS),
         ("sharing", sharing::TESTS),
+        ("streams", streams::TESTS),
         ("allocations", allocations::TESTS),
+        ("timing", timing::TESTS),
         ("refusals", refusals::TESTS),
         ("grid", grid::TESTS),
         ("random", random::TESTS),
