@@ -88,7 +88,6 @@
 
 mod activation;
 pub mod array_file;
-#[allow(dead_code, reason = "what keeps records is being built on it")]
 mod cache;
 mod cell;
 mod config;
@@ -106,6 +105,7 @@ mod output_file;
 mod pack;
 mod plan;
 mod precision;
+mod probe;
 pub mod reference;
 mod sequence;
 mod session;
@@ -125,13 +125,18 @@ pub use description::{Description, Evidence, Format, ListedGru, OutputOrder};
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
 pub use gpu::{
-    AdapterDescription, AdapterKind, CreatedObjects, DeviceTimes, GpuContext, GpuOptions, adapters,
+    AdapterDescription, AdapterKind, BufferIo, CreatedObjects, DeviceTimes, GpuContext, GpuOptions,
+    PreparedRun, adapters,
 };
 pub use load::LoadOptions;
 pub use model::Gru;
 pub use output_file::OutputFile;
 pub use plan::{Capabilities, KernelFamily, Plan, PlanOptions};
 pub use precision::Precision;
+pub use probe::{
+    Figure, MatrixShape, Parameters, ProbeOptions, ProbeReport, ProbedAdapter, Problem, Quantity,
+    Spread, probe,
+};
 pub use sequence::{Inputs, Output};
 pub use session::Session;
 pub use shape::SequenceShape;
@@ -139,3 +144,5 @@ pub use streams::Streams;
 pub use tensor::{ElementType, MatrixView, Tensor};
 pub use tensor_set::TensorSet;
 pub use weights::{CellWeights, GruWeights};
+/// The version of wgpu whose devices and buffers this crate takes.
+pub use wgpu; // interop

@@ -85,6 +85,7 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
                     max_tile_rows,
                     family: None,
                     wavefront,
+                    on_device: false,
                     all_layers,
                 }
             },
