@@ -173,6 +173,7 @@ pub(super) fn capabilities(
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
         max_invocations: limits.max_compute_invocations_per_workgroup,
+        max_workgroup_memory: limits.max_compute_workgroup_storage_size,
         uniform_alignment: limits.min_uniform_buffer_offset_alignment,
         max_uniform_binding: limits.max_uniform_buffer_binding_size,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 4,

@@ -125,6 +125,13 @@ impl Recorder<'_, '_, '_> {
                         self.submit_if_long().await?;
                     }
                 }
+                Operation::Sequence { layer, slices, .. } => {
+                    let arena = SourceBuffer::Arena(plan.memory.arena_of(*layer));
+                    for slice in slices {
+                        self.dispatch(plan.kernels()[1], slice, arena, None)?;
+                    }
+                    self.submit_if_long().await?;
+                }
                 Operation::Download { window, arena, offset, stride } => {
                     self.download(window, *arena, *offset, *stride).await?;
                 }
@@ -397,7 +404,7 @@ impl Recorder<'_, '_, '_> {
         let row_bytes = 16 * quads(plan.config.hidden_size) as u64;
         // Rows that ended at different steps stand in either state.
         let parities = if plan.rows.is_full() {
-            let last = plan.shape.steps % 2;
+            let last = plan.final_parity(rows.start);
             last..last + 1
         } else {
             0..2

@@ -3,11 +3,13 @@
 
 mod launch;
 mod layout;
+mod resident;
 
 #[cfg(test)]
 pub(crate) use launch::activation_code;
 pub(crate) use launch::{CellRecord, LaunchRecord};
-pub(crate) use layout::{MatrixLayout, quads};
+pub(crate) use layout::{MatrixLayout, MatrixOrder, quads};
+pub(crate) use resident::{Resident, Sharing};
 
 use crate::cell::GATES;
 use crate::precision::Precision;
@@ -23,6 +25,10 @@ pub(crate) enum Kernel {
     StepBeforeGates,
     /// The candidate and update of a reset-before step.
     StepBeforeCandidate,
+    /// All reset-after steps of a chunk.
+    SequenceAfter,
+    /// All reset-before steps of a chunk.
+    SequenceBefore,
 }
 
 /// What a binding holds; its number is its place in [`Kernel::bindings`] order.
@@ -48,8 +54,14 @@ pub(crate) enum Binding {
 
 impl Kernel {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] =
-        [Self::InputProjection, Self::StepAfter, Self::StepBeforeGates, Self::StepBeforeCandidate];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::InputProjection,
+        Self::StepAfter,
+        Self::StepBeforeGates,
+        Self::StepBeforeCandidate,
+        Self::SequenceAfter,
+        Self::SequenceBefore,
+    ];
 
     /// The stem that the kernel's WGSL file, labels and printed plans share.
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +70,8 @@ impl Kernel {
             Self::StepAfter => "step_after",
             Self::StepBeforeGates => "step_before_gates",
             Self::StepBeforeCandidate => "step_before_candidate",
+            Self::SequenceAfter => "sequence_after",
+            Self::SequenceBefore => "sequence_before",
         }
     }
 
@@ -67,13 +81,18 @@ impl Kernel {
             Self::StepAfter => include_str!("../../shaders/step_after.wgsl"),
             Self::StepBeforeGates => include_str!("../../shaders/step_before_gates.wgsl"),
             Self::StepBeforeCandidate => include_str!("../../shaders/step_before_candidate.wgsl"),
+            Self::SequenceAfter => include_str!("../../shaders/sequence_after.wgsl"),
+            Self::SequenceBefore => include_str!("../../shaders/sequence_before.wgsl"),
         }
     }
 
     /// Gates whose products the kernel computes.
     pub(crate) fn planes(self) -> usize {
         match self {
-            Self::InputProjection | Self::StepAfter => GATES,
+            Self::InputProjection
+            | Self::StepAfter
+            | Self::SequenceAfter
+            | Self::SequenceBefore => GATES,
             Self::StepBeforeGates => 2,
             Self::StepBeforeCandidate => 1,
         }
@@ -81,7 +100,12 @@ impl Kernel {
 
     /// Whether the kernel runs once a step (and so reads the step's index).
     pub(crate) fn is_step(self) -> bool {
-        self != Self::InputProjection
+        matches!(self, Self::StepAfter | Self::StepBeforeGates | Self::StepBeforeCandidate)
+    }
+
+    /// Whether the kernel runs all steps of a chunk.
+    pub(crate) fn is_sequence(self) -> bool {
+        matches!(self, Self::SequenceAfter | Self::SequenceBefore)
     }
 
     /// `(binding number, role, written)` of every binding; [`Binding::Step`] is left out where
@@ -99,6 +123,14 @@ impl Kernel {
             Self::StepAfter | Self::StepBeforeGates | Self::StepBeforeCandidate => &[
                 (0, Binding::Launch, false),
                 (1, Binding::Step, false),
+                (2, Binding::Weights, false),
+                (3, Binding::Biases, false),
+                (4, Binding::Rows, false),
+                (5, Binding::Gates, false),
+                (6, Binding::Arena, true),
+            ],
+            Self::SequenceAfter | Self::SequenceBefore => &[
+                (0, Binding::Launch, false),
                 (2, Binding::Weights, false),
                 (3, Binding::Biases, false),
                 (4, Binding::Rows, false),
@@ -126,6 +158,8 @@ pub(crate) struct Variant {
     pub(crate) standard_cell: bool,
     /// The step comes by an immediate rather than a uniform.
     pub(crate) immediates: bool,
+    /// The workgroup of a sequence kernel, whose invocations are `lanes`.
+    pub(crate) resident: Option<Resident>,
 }
 
 impl Variant {
@@ -148,21 +182,28 @@ impl Variant {
             Precision::F32 => include_str!("../../shaders/weights_f32.wgsl"),
             Precision::F16 => include_str!("../../shaders/weights_f16.wgsl"),
         };
-        let constants = format!(
-            "const LANES = {}u;\nconst ROW_GROUPS = {}u;\nconst ROWS = {}u;\nconst PLANES = \
-             {planes}u;\nconst BLOCK = {}u;\nconst CELLS = {}u;\nconst STANDARD_CELL = {};\n",
-            self.lanes,
-            self.row_groups,
-            self.rows,
-            planes * self.rows as usize,
-            self.cells,
-            self.standard_cell,
-        );
+        let mut constants =
+            format!("const CELLS = {}u;\nconst STANDARD_CELL = {};\n", self.cells, self.standard_cell);
+        let products = if let Some(resident) = &self.resident {
+            constants.push_str(&resident.constants(self.kernel));
+            let shared = include_str!("../../shaders/sequence.wgsl");
+            format!("{shared}\n{}", resident.products(self.precision))
+        } else {
+            constants.push_str(&format!(
+                "const LANES = {}u;\nconst ROW_GROUPS = {}u;\nconst ROWS = {}u;\nconst PLANES = \
+                 {planes}u;\nconst BLOCK = {}u;\n",
+                self.lanes,
+                self.row_groups,
+                self.rows,
+                planes * self.rows as usize,
+            ));
+            include_str!("../../shaders/products.wgsl").into()
+        };
         [
             constants.as_str(),
             step,
             self.kernel.source(),
-            include_str!("../../shaders/products.wgsl"),
+            &products,
             include_str!("../../shaders/cell.wgsl"),
             include_str!("../../shaders/rows.wgsl"),
             include_str!("../../shaders/activations.wgsl"),

@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub max_workgroups: u32,
     /// Invocations of a workgroup.
     pub max_invocations: u32,
+    /// Memory of a workgroup, bytes.
+    pub max_workgroup_memory: u32,
     /// Alignment of dynamic offsets into uniform buffers, bytes.
     pub uniform_alignment: u32,
     /// Largest uniform binding, bytes.
@@ -37,6 +39,7 @@ impl Capabilities {
             max_storage_buffers: 8,
             max_workgroups: 65535,
             max_invocations: 256,
+            max_workgroup_memory: 16 << 10,
             uniform_alignment: 256,
             max_uniform_binding: 64 << 10,
             immediates: false,
@@ -58,6 +61,17 @@ impl Capabilities {
             (false, true) => 5_000_000_000,
             (false, false) => 50_000_000_000,
         }
+    }
+
+    /// Floating-point operations of one workgroup in a dispatch: as [`dispatch_flops`]
+    /// (Self::dispatch_flops), of one of the device's cores.
+    pub(crate) fn workgroup_flops(&self) -> u64 {
+        let cores = match (self.software, self.integrated) {
+            (true, _) => 2,
+            (false, true) => 8,
+            (false, false) => 16,
+        };
+        self.dispatch_flops() / cores
     }
 
     /// Checks what no plan can do without.

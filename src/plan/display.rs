@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Operation, Plan, Residency};
-use crate::kernels::quads;
+use crate::kernels::{Kernel, quads};
 
 /// `1.5 MiB` and the like.
 pub(crate) fn human_bytes(bytes: u64) -> String {
@@ -86,7 +86,12 @@ impl Plan {
                     .operations
                     .iter()
                     .map(|operation| match operation {
-                        Operation::Project { slices, .. } if !kernel.is_step() => {
+                        Operation::Project { slices, .. }
+                            if *kernel == Kernel::InputProjection =>
+                        {
+                            slices.len() as u64
+                        }
+                        Operation::Sequence { slices, .. } if kernel.is_sequence() => {
                             slices.len() as u64
                         }
                         Operation::Steps { steps, kernels, .. } => kernels

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Capabilities, PlanOptions};
+use super::{Capabilities, PlanOptions, resident};
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::shape::SequenceShape;
@@ -42,7 +42,7 @@ impl FamilyChoice {
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
-        let obstacle = sequence_obstacle(config, shape, capabilities, options);
+        let obstacle = resident::choose(config, shape.batch, capabilities, options).err();
         match (options.family, obstacle) {
             (Some(KernelFamily::Sequence), Some(obstacle)) => Err(Error::new(
                 ErrorKind::InvalidRequest,
@@ -52,14 +52,4 @@ impl FamilyChoice {
             (None, _) => Ok(Self { family: KernelFamily::Step, why: "it runs everything" }),
         }
     }
-}
-
-/// What keeps the sequence-resident kernels from running the network; `None` where they can.
-fn sequence_obstacle(
-    _config: &GruConfig,
-    _shape: SequenceShape,
-    _capabilities: &Capabilities,
-    _options: &PlanOptions,
-) -> Option<String> {
-    Some("this version has no sequence-resident kernels".into())
 }

@@ -186,10 +186,18 @@ impl Solver<'_> {
         let work_fits = (step <= flops || rows == 1)
             && (projection <= flops || memory.chunk_steps == 1 && step <= flops || chunk_rows == 1);
         let g = self.geometry;
+        let sequence_fits = g.resident.is_none_or(|r| {
+            let steps = memory.chunk_steps as u64;
+            let row_step = 6 * (c.hidden_size as u64).saturating_pow(2);
+            let group = u64::from(r.tile()).saturating_mul(row_step).saturating_mul(steps);
+            steps == 1
+                || group <= self.capabilities.workgroup_flops()
+                    && step.saturating_mul(steps) <= flops
+        });
         let most = u64::from(self.capabilities.max_workgroups);
         let groups_fit = chunk_rows.div_ceil(u64::from(g.projection_rows * g.projection_groups))
             <= most
-            && rows.div_ceil(u64::from(g.step_rows * g.step_groups)) <= most;
+            && rows.div_ceil(u64::from(g.row_block())) <= most;
         let inside = self.capacity.is_none_or(|c| {
             memory.input <= c.input
                 && memory.gates <= c.gates
@@ -199,6 +207,7 @@ impl Solver<'_> {
                 && memory.chunk_steps <= c.chunk_steps
         });
         work_fits
+            && sequence_fits
             && groups_fit
             && inside
             && memory.largest_binding() <= self.binding_limit()

@@ -13,6 +13,7 @@ mod display;
 mod family;
 mod geometry;
 mod memory;
+mod resident;
 mod rows;
 mod schedule;
 mod weights;
@@ -220,7 +221,9 @@ impl Plan {
         self.operations
             .iter()
             .map(|operation| match operation {
-                Operation::Project { slices, .. } => slices.len() as u64,
+                Operation::Project { slices, .. } | Operation::Sequence { slices, .. } => {
+                    slices.len() as u64
+                }
                 Operation::Steps { steps, kernels, .. } => {
                     steps.len() as u64 * kernels.iter().map(|k| k.slices.len() as u64).sum::<u64>()
                 }
@@ -232,12 +235,12 @@ impl Plan {
     /// Rows that step kernels take part in, added up over the steps of every layer and
     /// direction: the sum of the lengths, and what the blocks of rows add to it.
     pub fn row_steps(&self) -> u64 {
-        let block = u64::from(self.geometry.step_rows * self.geometry.step_groups);
+        let block = u64::from(self.geometry.row_block());
         let blocks: u64 = self
             .operations
             .iter()
             .map(|operation| match operation {
-                Operation::Steps { rows, steps, .. } => steps
+                Operation::Steps { rows, steps, .. } | Operation::Sequence { rows, steps, .. } => steps
                     .clone()
                     .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
                     .sum(),
@@ -305,21 +308,23 @@ impl Plan {
     /// The variant of `kernel` that this plan runs.
     pub(crate) fn variant(&self, kernel: Kernel) -> Variant {
         let g = &self.geometry;
-        let (rows, row_groups) = if kernel.is_step() {
-            (g.step_rows, g.step_groups)
-        } else {
-            (g.projection_rows, g.projection_groups)
+        let resident = g.resident.filter(|_| kernel.is_sequence());
+        let (lanes, rows, row_groups) = match resident {
+            Some(resident) => (resident.invocations(), resident.rows, 1),
+            None if kernel.is_step() => (g.lanes, g.step_rows, g.step_groups),
+            None => (g.lanes, g.projection_rows, g.projection_groups),
         };
         let used = &self.config.functions[..self.config.num_directions()];
         Variant {
             kernel,
             precision: g.precision,
-            lanes: g.lanes,
+            lanes,
             row_groups,
             rows,
             cells: u32::try_from(self.config.num_directions()).expect("one or two directions"),
             standard_cell: used.iter().all(|f| *f == CellFunctions::default()),
             immediates: self.immediates && kernel.is_step(),
+            resident,
         }
     }
 
@@ -330,14 +335,14 @@ impl Plan {
 }
 
 fn kernels_of(reset: ResetForm, family: KernelFamily) -> &'static [Kernel] {
-    use Kernel::{InputProjection, StepAfter, StepBeforeCandidate, StepBeforeGates};
+    use Kernel::*;
     match (family, reset) {
-        (KernelFamily::Step | KernelFamily::Sequence, ResetForm::After) => {
-            &[InputProjection, StepAfter]
-        }
-        (KernelFamily::Step | KernelFamily::Sequence, ResetForm::Before) => {
+        (KernelFamily::Step, ResetForm::After) => &[InputProjection, StepAfter],
+        (KernelFamily::Step, ResetForm::Before) => {
             &[InputProjection, StepBeforeGates, StepBeforeCandidate]
         }
+        (KernelFamily::Sequence, ResetForm::After) => &[InputProjection, SequenceAfter],
+        (KernelFamily::Sequence, ResetForm::Before) => &[InputProjection, SequenceBefore],
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Operation {
     /// For each processing step in order: one dispatch a kernel and slice, over the rows of the
     /// tile that have not ended.
     Steps { layer: usize, rows: Range<usize>, steps: Range<usize>, kernels: Vec<StepKernel> },
+    /// One dispatch a slice: all steps of a chunk, over the rows of the tile that have not ended.
+    Sequence { layer: usize, rows: Range<usize>, steps: Range<usize>, slices: Vec<LaunchSlice> },
     /// A window of a layer's states comes back from an arena.
     Download { window: Window, arena: usize, offset: u64, stride: u64 },
     /// Final states of a tile's rows come back.
@@ -237,12 +239,17 @@ impl Tile<'_> {
             if placement.kernel == Kernel::InputProjection {
                 let source = self.source(layer).0;
                 self.plan.operations.push(Operation::Project { layer, slices, source });
+            } else if placement.kernel.is_sequence() {
+                let (rows, steps) = (self.rows.clone(), steps.clone());
+                self.plan.operations.push(Operation::Sequence { layer, rows, steps, slices });
             } else {
                 kernels.push(StepKernel { kernel: placement.kernel, slices });
             }
         }
-        let (rows, steps) = (self.rows.clone(), steps.clone());
-        self.plan.operations.push(Operation::Steps { layer, rows, steps, kernels });
+        if !kernels.is_empty() {
+            let (rows, steps) = (self.rows.clone(), steps.clone());
+            self.plan.operations.push(Operation::Steps { layer, rows, steps, kernels });
+        }
     }
 
     /// Which buffer a layer's projection reads, and the first vec4 of its rows there.
@@ -268,10 +275,11 @@ impl Tile<'_> {
         let source_quads = input_quads(c, layer);
         let whole = plan.memory.residency == Residency::Whole;
         let per_direction_source = plan.memory.residency == Residency::HostBetweenLayers;
-        let (grid_rows, groups) = if kernel.is_step() {
-            (rows as u64, u64::from(plan.geometry.step_rows * plan.geometry.step_groups))
-        } else {
+        let projects = kernel == Kernel::InputProjection;
+        let (grid_rows, groups) = if projects {
             (window, u64::from(plan.geometry.projection_rows * plan.geometry.projection_groups))
+        } else {
+            (rows as u64, u64::from(plan.geometry.row_block()))
         };
         let word = |v: u64| u32::try_from(v).expect("the memory plan keeps offsets below 2^32");
         let mut out = Vec::new();
@@ -280,7 +288,7 @@ impl Tile<'_> {
             let cells = (0..d)
                 .map(|direction| {
                     let bias = (layer * d + direction) * bias_vec4s(c);
-                    let step_bias = if kernel.is_step() { 3 * units } else { 0 };
+                    let step_bias = if projects { 0 } else { 3 * units };
                     let own_source =
                         if per_direction_source { direction as u64 * window } else { 0 };
                     CellRecord {
@@ -318,7 +326,7 @@ impl Tile<'_> {
                 launch: plan.launches.len() + records.len(),
                 weights: slice.buffer,
                 grid: [
-                    word(slice.blocks.len() as u64),
+                    if kernel.is_sequence() { 1 } else { word(slice.blocks.len() as u64) },
                     word(grid_rows.div_ceil(groups)),
                     word(d as u64),
                 ],
@@ -338,12 +346,15 @@ impl Plan {
 
     /// Rows that a workgroup of a step shares.
     fn row_block(&self) -> usize {
-        (self.geometry.step_rows * self.geometry.step_groups) as usize
+        self.geometry.row_block() as usize
     }
 
     /// Which of its two states (0 even, 1 odd) the row at `position` ends in: a row takes part,
-    /// or holds its state, until its block's longest ends.
+    /// or holds its state, until its block's longest ends. Sequence kernels keep the even one.
     pub(crate) fn final_parity(&self, position: usize) -> usize {
+        if self.geometry.resident.is_some() {
+            return 0;
+        }
         let first = position - position % self.memory.tile_rows;
         let start = position - (position - first) % self.row_block();
         self.rows.length(start) % 2

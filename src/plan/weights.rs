@@ -7,7 +7,7 @@ use super::geometry::Geometry;
 use crate::cell::Gate;
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{Kernel, MatrixLayout, quads};
+use crate::kernels::{Kernel, MatrixLayout, MatrixOrder, quads};
 use crate::pack::input_quads;
 
 /// The part of one layer's matrices for one kernel that lies in one buffer: blocks of units, for
@@ -34,7 +34,7 @@ impl Placement {
     pub(crate) fn recurrent_gates(kernel: Kernel) -> &'static [Gate] {
         match kernel {
             Kernel::InputProjection => &[],
-            Kernel::StepAfter => &Gate::ALL,
+            Kernel::StepAfter | Kernel::SequenceAfter | Kernel::SequenceBefore => &Gate::ALL,
             Kernel::StepBeforeGates => &[Gate::Reset, Gate::Update],
             Kernel::StepBeforeCandidate => &[Gate::New],
         }
@@ -78,7 +78,8 @@ impl WeightPlan {
         let mut placements = Vec::new();
         for layer in 0..config.num_layers {
             for &kernel in kernels {
-                let layout = MatrixLayout {
+                let mut layout = MatrixLayout {
+                    order: MatrixOrder::Quads,
                     planes: kernel.planes(),
                     lanes: geometry.lanes as usize,
                     unit_quads: quads(config.hidden_size),
@@ -87,6 +88,11 @@ impl WeightPlan {
                         _ => quads(config.hidden_size),
                     },
                 };
+                if let Some(resident) = geometry.resident.filter(|_| kernel.is_sequence()) {
+                    layout.order = resident.order();
+                    layout.lanes = resident.block_quads as usize;
+                    layout.k_quads = resident.k_quads() as usize;
+                }
                 let block_bytes = layout.block_vec4s() as u64 * vec4 * directions as u64;
                 let fitting = (limit / block_bytes).min(u64::from(capabilities.max_workgroups));
                 let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);

@@ -11,6 +11,7 @@ pub(super) fn gpu() -> Capabilities {
         max_storage_buffers: 16,
         max_workgroups: 65535,
         max_invocations: 1024,
+        max_workgroup_memory: 48 << 10,
         uniform_alignment: 64,
         max_uniform_binding: 64 << 10,
         immediates: true,
