@@ -88,6 +88,8 @@
 
 mod activation;
 pub mod array_file;
+#[allow(dead_code, reason = "what keeps records is being built on it")]
+mod cache;
 mod cell;
 mod config;
 mod convention;
@@ -121,7 +123,9 @@ pub use convention::Convention;
 pub use description::{Description, Evidence, Format, ListedGru, OutputOrder};
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
-pub use gpu::{AdapterDescription, AdapterKind, CreatedObjects, GpuContext, GpuOptions, adapters};
+pub use gpu::{
+    AdapterDescription, AdapterKind, CreatedObjects, DeviceTimes, GpuContext, GpuOptions, adapters,
+};
 pub use load::LoadOptions;
 pub use model::Gru;
 pub use output_file::OutputFile;

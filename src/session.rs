@@ -7,7 +7,7 @@ use ndarray::{Array3, ArrayView3};
 use crate::cpu::{CpuModel, CpuSession};
 use crate::device::{Device, DeviceKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpu::GpuSession;
+use crate::gpu::{DeviceTimes, GpuSession};
 use crate::model::Gru;
 use crate::plan::{Plan, PlanOptions, human_bytes};
 use crate::precision::Precision;
@@ -128,6 +128,29 @@ impl Session {
         Ok(output)
     }
 
+    /// [`run_with`](Self::run_with), timed by the device's own clock: `None` where the device has
+    /// none or is no GPU. The results are the same; reading the clock takes time and creates GPU
+    /// objects.
+    ///
+    /// # Errors
+    /// Those of [`run_with`](Self::run_with).
+    pub fn run_timed(&mut self, inputs: &Inputs<'_, f32>) -> Result<(Output, Option<DeviceTimes>)> {
+        let shape = self.check(inputs)?;
+        let mut output = Output::zeros(self.gru.config(), shape, inputs.batch_first)?;
+        let mut views = output.views(inputs.batch_first);
+        let times = match &mut self.engine {
+            Engine::Gpu(gpu) if shape.steps > 0 && shape.batch > 0 => {
+                gpu.run_timed(&inputs.time_major(), &mut views)?
+            }
+            _ => {
+                self.run_views(inputs, &mut views)?;
+                None
+            }
+        };
+        drop(views);
+        Ok((output, times))
+    }
+
     /// Runs `inputs` and also returns the states of every layer, one `[T, B, D*H]` a layer,
     /// time-major: what [`verify`](reference::verify) wants.
     ///
@@ -156,12 +179,17 @@ impl Session {
     pub fn verify(&mut self, inputs: &Inputs<'_, f32>) -> Result<Verification> {
         let (output, layers) = self.run_layers(inputs)?;
         let layers: Vec<_> = layers.iter().map(|l| l.view()).collect();
-        let arithmetic = match self.precision {
+        let (config, weights) = (self.gru.config(), self.gru.weights());
+        let arithmetic = self.arithmetic();
+        reference::verify(config, weights, inputs, &layers, output.final_state.view(), &arithmetic)
+    }
+
+    /// How the device rounds: what [`reference::verify`] wants to know of a run.
+    pub fn arithmetic(&self) -> Arithmetic {
+        match self.precision {
             Precision::F32 => Arithmetic::f32(),
             Precision::F16 => Arithmetic::f16_weights(),
-        };
-        let (config, weights) = (self.gru.config(), self.gru.weights());
-        reference::verify(config, weights, inputs, &layers, output.final_state.view(), &arithmetic)
+        }
     }
 
     /// The largest shape that the session runs.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::cache::Key;
 use crate::plan::Capabilities;
 
 /// The class of an adapter.
@@ -44,6 +45,8 @@ pub struct AdapterDescription {
     pub driver: String,
     /// The class of device.
     pub kind: AdapterKind,
+    /// PCI numbers of the vendor and the device; 0 where the backend does not say.
+    pub pci_ids: [u32; 2],
     /// Smallest and largest subgroup; 0 where the adapter has no subgroups.
     pub subgroup_sizes: [u32; 2],
     /// Names of the features that kernels can use.
@@ -52,6 +55,17 @@ pub struct AdapterDescription {
     pub workgroup_memory: u32,
     /// Limits and features as far as plans depend on them.
     pub capabilities: Capabilities,
+}
+
+impl AdapterDescription {
+    /// What measurements of the adapter are filed under: another driver makes them stale.
+    #[allow(dead_code, reason = "what keeps records is being built on it")]
+    pub(crate) fn cache_key(&self) -> Key {
+        let [vendor, device] = self.pci_ids;
+        let subject =
+            format!("{} | {} | {} | {vendor:04x}:{device:04x}", self.name, self.backend, self.kind);
+        Key { subject, state: format!("driver {}", self.driver) }
+    }
 }
 
 impl fmt::Display for AdapterDescription {
@@ -146,6 +160,7 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterDescript
         backend: format!("{:?}", info.backend),
         driver,
         kind: kind(&info),
+        pci_ids: [info.vendor, info.device],
         subgroup_sizes: if subgroups {
             [info.subgroup_min_size, info.subgroup_max_size]
         } else {

@@ -60,7 +60,9 @@ impl GpuContext {
         }
         let adapter = found.swap_remove(index);
         let description = adapters::describe(index, &adapter);
-        let wanted = wgpu::Features::IMMEDIATES | wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::IMMEDIATES
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS;
         let (features, limits) = if options.downlevel {
             (wgpu::Features::empty(), downlevel_limits(&adapter.limits()))
         } else {

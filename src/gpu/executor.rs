@@ -5,13 +5,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::GpuContext;
+use super::dispatch::record;
 use super::resources::scoped;
 use super::session::{BindKey, GpuSession};
 use super::staging::{Mapping, Waiting};
+use super::timing::Activity;
 use super::transfer::Host;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{Kernel, quads};
-use crate::plan::{ArenaLayout, HostSequence, LaunchSlice, Operation, Plan, SourceBuffer, Window};
+use crate::plan::{ArenaLayout, Dispatch, HostSequence, Operation, Plan, Window};
 use crate::sequence::{Inputs, OutputViews};
 
 /// The first submission is small so that the device starts at once; each next one is twice as
@@ -38,6 +40,7 @@ pub(super) async fn run(
         waiting,
         encoder: None,
         pass: None,
+        passing: None,
         recorded: 0,
         longest: FIRST_SUBMISSION,
         submitted: VecDeque::new(),
@@ -84,6 +87,8 @@ struct Recorder<'i, 'a, 'o> {
     waiting: Waiting,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
+    /// What a timed run's pass is spent on.
+    passing: Option<Activity>,
     /// Dispatches recorded since the last submission.
     recorded: usize,
     longest: usize,
@@ -105,23 +110,9 @@ impl Recorder<'_, '_, '_> {
                 Operation::Upload { window, offset, stride } => {
                     self.upload(window, *offset, *stride).await?;
                 }
-                Operation::Project { slices, source, .. } => {
-                    for slice in slices {
-                        self.dispatch(Kernel::InputProjection, slice, *source, None)?;
-                    }
-                    self.submit_if_long().await?;
-                }
-                Operation::Steps { layer, rows, steps, kernels } => {
-                    let arena = SourceBuffer::Arena(plan.memory.arena_of(*layer));
-                    for (step, k) in steps.clone().enumerate() {
-                        let blocks = plan.row_blocks(plan.rows.active(rows, k));
-                        for kernel in kernels {
-                            for slice in &kernel.slices {
-                                let [x, _, z] = slice.grid;
-                                let slice = LaunchSlice { grid: [x, blocks, z], ..*slice };
-                                self.dispatch(kernel.kernel, &slice, arena, Some(step))?;
-                            }
-                        }
+                Operation::Project { .. } | Operation::Steps { .. } => {
+                    for dispatch in plan.dispatches_of(operation) {
+                        self.dispatch(&dispatch)?;
                         self.submit_if_long().await?;
                     }
                 }
@@ -156,40 +147,44 @@ impl Recorder<'_, '_, '_> {
         })
     }
 
-    fn dispatch(
-        &mut self,
-        kernel: Kernel,
-        slice: &LaunchSlice,
-        other: SourceBuffer,
-        step: Option<usize>,
-    ) -> Result<()> {
-        let key = BindKey { kernel, weights: slice.weights, other };
-        let group = self.session.bind_group(key)?;
+    /// The encoder for copies of `activity`.
+    fn copies(&mut self, activity: Activity) -> Result<&mut wgpu::CommandEncoder> {
+        self.encoder();
+        let encoder = self.encoder.as_mut().expect("the encoder was made above");
+        if let Some(timer) = &mut self.session.timer {
+            timer.copies(&self.context, encoder, activity)?;
+        }
+        Ok(encoder)
+    }
+
+    /// Begins a pass for `kernel`, unless one is open that may hold it.
+    fn begin_pass(&mut self, kernel: Kernel) -> Result<()> {
+        let timed = self.session.timer.is_some().then(|| Activity::of(kernel));
+        if self.pass.is_some() && self.passing == timed {
+            return Ok(());
+        }
+        self.encoder();
+        let encoder = self.encoder.as_mut().expect("the encoder was made above");
+        let timestamp_writes = match (&mut self.session.timer, timed) {
+            (Some(timer), Some(activity)) => {
+                timer.end_copies(encoder);
+                Some(timer.pass(&self.context, activity)?)
+            }
+            _ => None,
+        };
+        let label = wgpu::ComputePassDescriptor { label: Some("wgru"), timestamp_writes };
+        self.pass = Some(encoder.begin_compute_pass(&label).forget_lifetime());
+        self.passing = timed;
+        Ok(())
+    }
+
+    fn dispatch(&mut self, dispatch: &Dispatch) -> Result<()> {
+        let Dispatch { kernel, slice, other, .. } = *dispatch;
+        let group = self.session.bind_group(BindKey { kernel, weights: slice.weights, other })?;
         let pipeline = Arc::clone(&self.session.pipelines[&kernel]);
-        if self.pass.is_none() {
-            let label = wgpu::ComputePassDescriptor { label: Some("wgru"), timestamp_writes: None };
-            let pass = self.encoder().begin_compute_pass(&label).forget_lifetime();
-            self.pass = Some(pass);
-        }
-        let word = |v: u64| u32::try_from(v).expect("uniform buffers are below 4 GiB");
-        let launch = word(slice.launch as u64 * self.plan.uniform_stride);
-        let immediates = self.plan.immediates;
-        let step_stride = self.plan.step_stride();
+        self.begin_pass(kernel)?;
         let pass = self.pass.as_mut().expect("the pass was begun above");
-        pass.set_pipeline(&pipeline.pipeline);
-        match step {
-            Some(step) if !immediates => {
-                let offsets = [launch, word(step as u64 * step_stride)];
-                pass.set_bind_group(0, &group, &offsets);
-            }
-            Some(step) => {
-                pass.set_bind_group(0, &group, &[launch]);
-                pass.set_immediates(0, &word(step as u64).to_le_bytes());
-            }
-            None => pass.set_bind_group(0, &group, &[launch]),
-        }
-        let [x, y, z] = slice.grid;
-        pass.dispatch_workgroups(x, y, z);
+        record(pass, &self.plan, &pipeline, &group, dispatch);
         self.recorded += 1;
         Ok(())
     }
@@ -206,7 +201,10 @@ impl Recorder<'_, '_, '_> {
     async fn submit(&mut self) -> Result<()> {
         self.pass = None;
         self.recorded = 0;
-        let Some(encoder) = self.encoder.take() else { return Ok(()) };
+        let Some(mut encoder) = self.encoder.take() else { return Ok(()) };
+        if let Some(timer) = &mut self.session.timer {
+            timer.end_copies(&mut encoder);
+        }
         let uploads_used = self.session.uploads.is_used();
         if uploads_used {
             self.session.uploads.seal();
@@ -282,7 +280,8 @@ impl Recorder<'_, '_, '_> {
             let piece = &bytes[done..bytes.len().min(done + room)];
             let (staging, from) = self.session.uploads.put(piece)?;
             let to = at + done as u64;
-            self.encoder().copy_buffer_to_buffer(&staging, from, target, to, piece.len() as u64);
+            let bytes = piece.len() as u64;
+            self.copies(Activity::Upload)?.copy_buffer_to_buffer(&staging, from, target, to, bytes);
             done += piece.len();
         }
         Ok(())
@@ -329,7 +328,8 @@ impl Recorder<'_, '_, '_> {
                     self.host.gather_state(plane, rows, &mut scratch);
                     self.upload_bytes(&arena, at, bytemuck::cast_slice(&scratch)).await?;
                 } else {
-                    self.encoder().clear_buffer(&arena, at, Some(16 * layout.state_stride));
+                    let bytes = 16 * layout.state_stride;
+                    self.copies(Activity::Upload)?.clear_buffer(&arena, at, Some(bytes));
                 }
             }
         }
@@ -379,7 +379,7 @@ impl Recorder<'_, '_, '_> {
             let bytes = range.len() as u64 * row_bytes;
             let stride = 4 * index(stride);
             let what = PieceOf::Window { window: window.clone(), range, stride };
-            self.read_back(&source, at, bytes, what);
+            self.read_back(&source, at, bytes, what)?;
         }
         Ok(())
     }
@@ -392,10 +392,17 @@ impl Recorder<'_, '_, '_> {
         Ok(index(self.session.downloads.room() / row_bytes))
     }
 
-    fn read_back(&mut self, source: &wgpu::Buffer, from: u64, bytes: u64, what: PieceOf) {
+    fn read_back(
+        &mut self,
+        source: &wgpu::Buffer,
+        from: u64,
+        bytes: u64,
+        what: PieceOf,
+    ) -> Result<()> {
         let (target, at) = self.session.downloads.reserve(bytes);
-        self.encoder().copy_buffer_to_buffer(source, from, &target, at, bytes);
+        self.copies(Activity::ReadBack)?.copy_buffer_to_buffer(source, from, &target, at, bytes);
         self.filling.push(Piece { at, bytes, what });
+        Ok(())
     }
 
     async fn end_tile(&mut self, rows: &Range<usize>) -> Result<()> {
@@ -422,7 +429,7 @@ impl Recorder<'_, '_, '_> {
                         let from = base + first as u64 * row_bytes;
                         let positions = rows.start + first..rows.start + first + count;
                         let what = PieceOf::State { plane, positions, parity };
-                        self.read_back(&arena, from, count as u64 * row_bytes, what);
+                        self.read_back(&arena, from, count as u64 * row_bytes, what)?;
                         first += count;
                     }
                 }

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod context;
+mod dispatch;
 mod executor;
 mod pipelines;
 mod poller;
@@ -10,6 +11,7 @@ mod session;
 mod staging;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod transfer;
 mod unchecked;
 mod weights;
@@ -18,3 +20,4 @@ pub use adapters::{AdapterDescription, AdapterKind, adapters};
 pub use context::{GpuContext, GpuOptions};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
+pub use timing::DeviceTimes;

@@ -8,6 +8,7 @@ use super::executor;
 use super::pipelines::Pipeline;
 use super::resources::{buffer, scoped};
 use super::staging::{DownloadRing, UploadRing, Waiting};
+use super::timing::{DeviceTimes, Timer};
 use super::weights::DeviceWeights;
 use crate::error::Result;
 use crate::kernels::{Binding, Kernel, LaunchRecord};
@@ -43,6 +44,8 @@ pub(crate) struct GpuSession {
     pub(super) bind_groups: HashMap<BindKey, wgpu::BindGroup>,
     /// A run was dropped or failed half-way: staging is remade before the next.
     pub(super) interrupted: bool,
+    /// Set while a run is timed.
+    pub(super) timer: Option<Timer>,
 }
 
 /// What tells bind groups apart: the kernel, the weight buffer, what a projection reads or the
@@ -125,6 +128,7 @@ impl GpuSession {
             pipelines,
             bind_groups: HashMap::new(),
             interrupted: false,
+            timer: None,
         })
     }
 
@@ -149,6 +153,22 @@ impl GpuSession {
         out: &mut OutputViews<'_, f32>,
     ) -> Result<()> {
         pollster::block_on(self.run_waiting(inputs, out, Waiting::Blocking))
+    }
+
+    /// [`run`](Self::run), timed by the device where it has timestamps. Creates GPU objects.
+    pub(crate) fn run_timed(
+        &mut self,
+        inputs: &Inputs<'_, f32>,
+        out: &mut OutputViews<'_, f32>,
+    ) -> Result<Option<DeviceTimes>> {
+        self.timer = Timer::new(&self.context);
+        let ran = self.run(inputs, out);
+        let timer = self.timer.take();
+        ran?;
+        match timer {
+            Some(timer) => pollster::block_on(timer.read(&self.context, Waiting::Blocking)),
+            None => Ok(None),
+        }
     }
 
     /// [`run`](Self::run) without blocking the caller's thread.
@@ -221,6 +241,17 @@ impl GpuSession {
         if let Some(group) = self.bind_groups.get(&key) {
             return Ok(group.clone());
         }
+        let group = self.bind_group_on(key, &self.launches)?;
+        self.bind_groups.insert(key, group.clone());
+        Ok(group)
+    }
+
+    /// A new bind group for `key` with the launch records in `launches`.
+    pub(super) fn bind_group_on(
+        &self,
+        key: BindKey,
+        launches: &wgpu::Buffer,
+    ) -> Result<wgpu::BindGroup> {
         let pipeline = &self.pipelines[&key.kernel];
         let record = LaunchRecord::size(self.gru.config().num_directions());
         let other = match key.other {
@@ -240,7 +271,7 @@ impl GpuSession {
             .iter()
             .filter_map(|&(binding, role, _)| {
                 let resource = match role {
-                    Binding::Launch => slot(&self.launches, record),
+                    Binding::Launch => slot(launches, record),
                     Binding::Step => slot(self.steps.as_ref()?, 16),
                     Binding::Weights => self.weights.buffers[key.weights].as_entire_binding(),
                     Binding::Biases => self.weights.biases.as_entire_binding(),
@@ -254,15 +285,13 @@ impl GpuSession {
         let device = &self.context.inner.device;
         self.context.inner.counters.bind_group();
         let label = format!("wgru.{}", key.kernel.name());
-        let group = scoped(device, &format!("bind group {label}"), || {
+        scoped(device, &format!("bind group {label}"), || {
             device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(&label),
                 layout: &pipeline.layout,
                 entries: &entries,
             })
-        })?;
-        self.bind_groups.insert(key, group.clone());
-        Ok(group)
+        })
     }
 }
 

@@ -67,6 +67,7 @@ impl GpuContext {
             backend: "Noop".into(),
             driver: String::new(),
             kind: AdapterKind::Other,
+            pci_ids: [0, 0],
             subgroup_sizes: [0, 0],
             features: Vec::new(),
             workgroup_memory: 0,

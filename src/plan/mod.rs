@@ -9,6 +9,7 @@
 //! reads backwards.
 
 mod capabilities;
+mod dispatches;
 mod display;
 mod family;
 mod geometry;
@@ -19,6 +20,7 @@ mod schedule;
 mod weights;
 
 pub use capabilities::Capabilities;
+pub(crate) use dispatches::Dispatch;
 pub(crate) use display::human_bytes;
 pub use family::KernelFamily;
 pub(crate) use geometry::Geometry;

@@ -34,7 +34,7 @@ pub(crate) enum SourceBuffer {
 }
 
 /// One dispatch: the launch record, the weight buffer, the size of the grid.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LaunchSlice {
     pub(crate) launch: usize,
     pub(crate) weights: usize,

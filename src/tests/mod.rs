@@ -3,6 +3,7 @@
 mod activations;
 mod adapters;
 mod allocations;
+mod cache;
 mod mutants;
 mod noop;
 mod plan_invariants;

@@ -40,11 +40,13 @@ impl Workplace {
         self.folder.path().join(name)
     }
 
-    /// `wgru` with `arguments`; `WGRU_DEVICE` is unset. `WGRU_BINARY` names another binary.
+    /// `wgru` with `arguments`; `WGRU_DEVICE` is unset and the cache off. `WGRU_BINARY` names another binary.
     fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let built = || env!("CARGO_BIN_EXE_wgru").into();
         let mut command = Command::new(env::var_os("WGRU_BINARY").unwrap_or_else(built));
         command.current_dir(self.folder.path()).args(arguments).env_remove("WGRU_DEVICE");
+        // What was measured on this machine before decides nothing.
+        command.env("WGRU_CACHE_DIR", "");
         command
     }
 

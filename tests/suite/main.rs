@@ -21,6 +21,7 @@ mod refusals;
 mod rows;
 mod sharing;
 mod sizes;
+mod timing;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     for (module, tests) in modules {
         trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
     }
-    let modules: [(&str, &[EngineTest]); 10] = [
+    let modules: [(&str, &[EngineTest]); 11] = [
         ("conformance", conformance::TESTS),
         ("numbers", numbers::TESTS),
         ("laws", laws::TESTS),
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         ("sizes", sizes::TESTS),
         ("sharing", sharing::TESTS),
         ("allocations", allocations::TESTS),
+        ("timing", timing::TESTS),
         ("refusals", refusals::TESTS),
         ("grid", grid::TESTS),
         ("random", random::TESTS),

@@ -12,6 +12,7 @@ mod progress;
 mod run;
 mod sequences;
 mod verify;
+mod warnings;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ enum Command {
 
 fn main() -> ExitCode {
     environment::silence_device_selection();
+    warnings::show();
     let outcome = failure::without_panics(|| match Cli::try_parse()?.command {
         Command::Devices(args) => devices::run(&args),
         Command::Info(args) => info::run(&args),
