@@ -20,6 +20,8 @@ use crate::sequence::{Inputs, OutputViews};
 /// long, up to a bound that keeps a submission far from watchdogs.
 const FIRST_SUBMISSION: usize = 16;
 const LONGEST_SUBMISSION: usize = 512;
+/// Steps of a sequence kernel that count as a dispatch.
+const STEPS_OF_A_DISPATCH: usize = 16;
 /// Submissions that may wait in the queue: bounds the memory of recorded commands.
 const MAX_IN_FLIGHT: usize = 4;
 
@@ -110,18 +112,13 @@ impl Recorder<'_, '_, '_> {
                 Operation::Upload { window, offset, stride } => {
                     self.upload(window, *offset, *stride).await?;
                 }
-                Operation::Project { .. } | Operation::Steps { .. } => {
+                Operation::Project { .. }
+                | Operation::Steps { .. }
+                | Operation::Sequence { .. } => {
                     for dispatch in plan.dispatches_of(operation) {
                         self.dispatch(&dispatch)?;
                         self.submit_if_long().await?;
                     }
-                }
-                Operation::Sequence { layer, slices, .. } => {
-                    let arena = SourceBuffer::Arena(plan.memory.arena_of(*layer));
-                    for slice in slices {
-                        self.dispatch(plan.kernels()[1], slice, arena, None)?;
-                    }
-                    self.submit_if_long().await?;
                 }
                 Operation::Download { window, arena, offset, stride } => {
                     self.download(window, *arena, *offset, *stride).await?;
@@ -185,7 +182,7 @@ impl Recorder<'_, '_, '_> {
         self.begin_pass(kernel)?;
         let pass = self.pass.as_mut().expect("the pass was begun above");
         record(pass, &self.plan, &pipeline, &group, dispatch);
-        self.recorded += 1;
+        self.recorded += 1 + dispatch.steps / STEPS_OF_A_DISPATCH;
         Ok(())
     }
 

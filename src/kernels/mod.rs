@@ -182,8 +182,10 @@ impl Variant {
             Precision::F32 => include_str!("../../shaders/weights_f32.wgsl"),
             Precision::F16 => include_str!("../../shaders/weights_f16.wgsl"),
         };
-        let mut constants =
-            format!("const CELLS = {}u;\nconst STANDARD_CELL = {};\n", self.cells, self.standard_cell);
+        let mut constants = format!(
+            "const CELLS = {}u;\nconst STANDARD_CELL = {};\n",
+            self.cells, self.standard_cell
+        );
         let products = if let Some(resident) = &self.resident {
             constants.push_str(&resident.constants(self.kernel));
             let shared = include_str!("../../shaders/sequence.wgsl");

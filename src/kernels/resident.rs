@@ -145,7 +145,8 @@ impl Resident {
     /// `hold` and `accumulate` with a name for every weight, all loops written out: drivers keep
     /// arrays in registers only where every index is a constant.
     fn in_registers(&self, precision: Precision) -> Result<String, std::fmt::Error> {
-        let mut text = String::from("// Weights are read once, one member a quad of k and gate.\n\n");
+        let mut text =
+            String::from("// Weights are read once, one member a quad of k and gate.\n\n");
         let (kind, value) = match precision {
             Precision::F32 => ("vec4<f32>", "v"),
             Precision::F16 => {
@@ -162,7 +163,10 @@ impl Resident {
         for (q, g) in each() {
             writeln!(text, "        weights[w + {}u * BLOCK_UNITS],", 3 * q + g)?;
         }
-        writeln!(text, "    );\n}}\n\nfn unpacked(v: {kind}) -> vec4<f32> {{ return {value}; }}\n")?;
+        writeln!(
+            text,
+            "    );\n}}\n\nfn unpacked(v: {kind}) -> vec4<f32> {{ return {value}; }}\n"
+        )?;
         writeln!(
             text,
             "fn accumulate(held: Held, block: u32, i: u32, operands: u32, gate: u32, end: u32) {{\n    \

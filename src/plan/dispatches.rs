@@ -1,6 +1,6 @@
 //! The dispatches of an operation, in the order in which they are recorded.
 
-use super::{LaunchSlice, Operation, Plan, SourceBuffer};
+use super::{LaunchSlice, Operation, Plan, SourceBuffer, resident};
 use crate::kernels::Kernel;
 
 /// One dispatch, as it is recorded.
@@ -10,6 +10,8 @@ pub(crate) struct Dispatch {
     pub(crate) slice: LaunchSlice,
     /// What a projection reads, or the arena that a step writes.
     pub(crate) other: SourceBuffer,
+    /// Steps that a sequence kernel runs; 0 of others.
+    pub(crate) steps: usize,
     /// The step of the chunk, for kernels that are told one.
     pub(crate) step: Option<usize>,
 }
@@ -26,6 +28,7 @@ impl Plan {
                     kernel: Kernel::InputProjection,
                     slice: *slice,
                     other: *source,
+                    steps: 0,
                     step: None,
                 }))
             }
@@ -37,9 +40,26 @@ impl Plan {
                         kernel.slices.iter().map(move |slice| {
                             let [x, _, z] = slice.grid;
                             let slice = LaunchSlice { grid: [x, blocks, z], ..*slice };
-                            Dispatch { kernel: kernel.kernel, slice, other, step: Some(step) }
+                            Dispatch {
+                                kernel: kernel.kernel,
+                                slice,
+                                other,
+                                steps: 0,
+                                step: Some(step),
+                            }
                         })
                     })
+                }))
+            }
+            Operation::Sequence { layer, steps, slices, .. } => {
+                let other = SourceBuffer::Arena(self.memory.arena_of(*layer));
+                let kernel = resident::kernel(self.config.reset);
+                Box::new(slices.iter().map(move |slice| Dispatch {
+                    kernel,
+                    slice: *slice,
+                    other,
+                    steps: steps.len(),
+                    step: None,
                 }))
             }
             Operation::BeginTile { .. }

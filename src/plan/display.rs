@@ -86,9 +86,7 @@ impl Plan {
                     .operations
                     .iter()
                     .map(|operation| match operation {
-                        Operation::Project { slices, .. }
-                            if *kernel == Kernel::InputProjection =>
-                        {
+                        Operation::Project { slices, .. } if *kernel == Kernel::InputProjection => {
                             slices.len() as u64
                         }
                         Operation::Sequence { slices, .. } if kernel.is_sequence() => {

@@ -238,17 +238,18 @@ impl Plan {
     /// direction: the sum of the lengths, and what the blocks of rows add to it.
     pub fn row_steps(&self) -> u64 {
         let block = u64::from(self.geometry.row_block());
-        let blocks: u64 = self
-            .operations
-            .iter()
-            .map(|operation| match operation {
-                Operation::Steps { rows, steps, .. } | Operation::Sequence { rows, steps, .. } => steps
-                    .clone()
-                    .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
-                    .sum(),
-                _ => 0,
-            })
-            .sum();
+        let blocks: u64 =
+            self.operations
+                .iter()
+                .map(|operation| match operation {
+                    Operation::Steps { rows, steps, .. }
+                    | Operation::Sequence { rows, steps, .. } => steps
+                        .clone()
+                        .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
+                        .sum(),
+                    _ => 0,
+                })
+                .sum();
         blocks * block * self.config.num_directions() as u64
     }
 

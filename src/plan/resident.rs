@@ -43,8 +43,8 @@ pub(super) fn choose(
             c.hidden_size
         )
     };
-    let state_bytes = 4 * (c.hidden_size as u64).saturating_add(3);
-    let unit_quads = u32::try_from(quads(c.hidden_size))
+    let state_bytes = (c.hidden_size as u64).saturating_mul(4);
+    let unit_quads = u32::try_from(quads(c.hidden_size.max(1)))
         .ok()
         .filter(|_| state_bytes <= u64::from(capabilities.max_workgroup_memory))
         .ok_or_else(|| needs(state_bytes))?;
@@ -54,11 +54,9 @@ pub(super) fn choose(
     } else {
         shared_by_units(unit_quads, capabilities, options)
     };
-    let matrix = u64::from(unit_quads.next_multiple_of(resident.block_quads))
-        * u64::from(resident.k_quads())
-        * 48
-        * options.precision.weight_bytes()
-        * c.num_directions() as u64;
+    let units = u64::from(unit_quads.next_multiple_of(resident.block_quads));
+    let matrix = (48 * options.precision.weight_bytes() * c.num_directions() as u64)
+        .saturating_mul(units.saturating_mul(u64::from(resident.k_quads())));
     let limit = capabilities.max_storage_binding.min(capabilities.max_buffer);
     if matrix > limit {
         return Err(format!(
@@ -81,15 +79,18 @@ pub(super) fn choose(
 }
 
 /// For GPUs: weights in registers where the cost model says that they fit, else streamed.
-fn shared_by_units(unit_quads: u32, capabilities: &Capabilities, options: &PlanOptions) -> Resident {
+fn shared_by_units(
+    unit_quads: u32,
+    capabilities: &Capabilities,
+    options: &PlanOptions,
+) -> Resident {
     let most = capabilities.max_invocations.min(MOST_INVOCATIONS);
     let units = unit_quads.saturating_mul(4);
-    let shape = |block_quads, slices, registers| Resident {
-        unit_quads,
-        block_quads,
-        rows: 1,
-        parts: 1,
-        sharing: Sharing::Units { slices, registers },
+    let shape = |block_quads, slices, registers| {
+        // None without a quad of k.
+        let slices = unit_quads.div_ceil(unit_quads.div_ceil(slices));
+        let sharing = Sharing::Units { slices, registers };
+        Resident { unit_quads, block_quads, rows: 1, parts: 1, sharing }
     };
     if units > most {
         return shape(most / 4, 1, false);

@@ -6,7 +6,7 @@ use crate::kernels::{CellRecord, Kernel, LaunchRecord, quads};
 use crate::plan::{
     Capabilities, HostSequence, LaunchSlice, Operation, Plan, Residency, SourceBuffer, Window,
 };
-use crate::{GruConfig, ResetForm};
+use crate::{GruConfig, KernelFamily, ResetForm};
 
 /// Panics, naming the invariant, where `plan` breaks one.
 pub(super) fn check(plan: &Plan, capabilities: &Capabilities) {
@@ -45,6 +45,17 @@ fn check_buffers(plan: &Plan, capabilities: &Capabilities) {
         let invocations = u64::from(g.lanes) * u64::from(groups);
         assert!(invocations <= u64::from(capabilities.max_invocations), "{invocations} a group");
         assert!(rows > 0 && groups > 0);
+    }
+    if let Some(resident) = &g.resident {
+        let (used, kernel) = (resident.invocations(), plan.kernels()[1]);
+        assert!(used <= capabilities.max_invocations, "{used} invocations in {resident:?}");
+        let bytes = resident.workgroup_bytes(kernel);
+        let most = u64::from(capabilities.max_workgroup_memory);
+        assert!(bytes <= most, "{bytes} of {most} bytes of workgroup memory in {resident:?}");
+        assert_eq!(resident.unit_quads as usize, quads(plan.config.hidden_size));
+        let tile = plan.config.hidden_size as u64;
+        let work = 6 * tile * tile * u64::from(resident.tile()) * m.chunk_steps as u64;
+        assert!(m.chunk_steps == 1 || work <= capabilities.workgroup_flops(), "{work} a group");
     }
     let options = &plan.options;
     assert!(options.max_chunk_steps.is_none_or(|most| m.chunk_steps <= most), "chunk option");
@@ -174,6 +185,16 @@ impl<'a> Walk<'a> {
                 tile.run[*layer].add(range);
                 assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
             }
+            Operation::Sequence { layer, rows, steps, slices } => {
+                assert_eq!(*rows, self.tile.as_ref().unwrap().rows, "rows of the steps");
+                let range = self.launches(*layer, self.plan.kernels()[1], slices);
+                assert_eq!(range, *steps);
+                assert_eq!(slices.len(), 1, "a workgroup reads a whole matrix");
+                self.dispatches += 1;
+                let tile = self.tile.as_mut().unwrap();
+                tile.run[*layer].add(range);
+                assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
+            }
             Operation::Download { window, arena, offset, stride } => {
                 self.download(window, *arena, *offset, *stride);
             }
@@ -209,7 +230,10 @@ impl<'a> Walk<'a> {
         self.tiles.is_whole(if empty { 0 } else { shape.batch }, "rows of the batch");
         let slices = |step: bool| -> u64 {
             let placements = plan.weights.placements.iter();
-            placements.filter(|p| p.kernel.is_step() == step).map(|p| p.slices.len() as u64).sum()
+            placements
+                .filter(|p| (p.kernel != Kernel::InputProjection) == step)
+                .map(|p| p.slices.len() as u64)
+                .sum()
         };
         let tile_rows = plan.memory.tile_rows;
         let expected: u64 = (0..if empty { 0 } else { shape.batch })
@@ -217,7 +241,11 @@ impl<'a> Walk<'a> {
             .map(|first| plan.rows.longest(&(first..shape.batch.min(first + tile_rows))))
             .map(|steps| {
                 let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
-                chunks * slices(false) + steps as u64 * slices(true)
+                let recurrent = match plan.family() {
+                    KernelFamily::Step => steps as u64,
+                    _ => chunks,
+                };
+                chunks * slices(false) + recurrent * slices(true)
             })
             .sum();
         assert_eq!(self.dispatches, expected, "dispatches");
@@ -347,13 +375,14 @@ impl<'a> Walk<'a> {
             assert_eq!(record.unit_quads as usize, quads(c.hidden_size));
             assert_eq!(record.k_quads as usize, placement.layout.k_quads);
             assert_eq!(record.cells.len(), c.num_directions());
-            let (rows, covered) = if kernel.is_step() {
-                (u64::from(record.rows), g.step_rows * g.step_groups)
+            let (rows, covered) = if kernel != Kernel::InputProjection {
+                (u64::from(record.rows), g.row_block())
             } else {
                 let rows = u64::from(record.rows) * u64::from(record.steps);
                 (rows, g.projection_rows * g.projection_groups)
             };
-            let wanted = [placed.blocks.len() as u64, rows.div_ceil(u64::from(covered))];
+            let blocks = if kernel.is_sequence() { 1 } else { placed.blocks.len() as u64 };
+            let wanted = [blocks, rows.div_ceil(u64::from(covered))];
             let [x, y, z] = slice.grid;
             assert_eq!([u64::from(x), u64::from(y)], wanted, "grid of {kernel:?}");
             assert_eq!(z as usize, c.num_directions());
@@ -370,10 +399,11 @@ impl<'a> Walk<'a> {
                 assert_eq!(cell.reversed == 1, c.directions.is_reverse(d));
             }
             self.check_gates(record);
-            if kernel.is_step() {
+            if kernel != Kernel::InputProjection {
                 self.check_arena(layer, record);
             }
-            let biases = if kernel.is_step() { 1 } else { 3 } * u64::from(record.unit_quads);
+            let biases = if kernel != Kernel::InputProjection { 1 } else { 3 }
+                * u64::from(record.unit_quads);
             let end = |cell: &CellRecord| 16 * (u64::from(cell.bias) + biases);
             assert!(record.cells.iter().all(|c| end(c) <= plan.weights.bias_bytes), "biases");
         }

@@ -1,10 +1,10 @@
-//! What the tests run on: the reference, the CPU engine, and each adapter in three settings.
+//! What the tests run on: the reference, the CPU engine, and each adapter in four settings.
 
 use std::sync::OnceLock;
 
 use wgru::{
-    AdapterDescription, Device, GpuContext, GpuOptions, Gru, Inputs, PlanOptions, SequenceShape,
-    Session,
+    AdapterDescription, Device, GpuContext, GpuOptions, Gru, Inputs, KernelFamily, PlanOptions,
+    SequenceShape, Session,
 };
 
 use crate::adapters;
@@ -33,6 +33,8 @@ enum Setting {
     Downlevel,
     /// With wgpu's run-time checks in the kernels.
     Checked,
+    /// As a user opens it, with the sequence-resident kernels.
+    Sequence,
 }
 
 pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
@@ -48,6 +50,7 @@ pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
             (Setting::Full, ""),
             (Setting::Downlevel, "_downlevel"),
             (Setting::Checked, "_checked"),
+            (Setting::Sequence, "_sequence"),
         ];
         for (setting, suffix) in settings {
             let adapter = adapter.clone();
@@ -143,7 +146,17 @@ impl Engine {
         shape: SequenceShape,
         options: &PlanOptions,
     ) -> Session {
+        let options = &self.forced(options);
         gru.session_with(&self.device(), shape, options)
             .unwrap_or_else(|e| panic!("a session on {}: {e:?}", self.name))
+    }
+
+    /// `options`, and what the setting forces of what they leave open.
+    fn forced(&self, options: &PlanOptions) -> PlanOptions {
+        let family = match self.setting() {
+            Some(Setting::Sequence) => Some(KernelFamily::Sequence),
+            _ => None,
+        };
+        PlanOptions { family: options.family.or(family), ..options.clone() }
     }
 }
