@@ -258,6 +258,11 @@ impl Plan {
         self.weights.bytes() + self.memory.session_bytes() + self.uniform_bytes()
     }
 
+    /// Bytes of a session's buffers, staging included: what the memory budget bounds.
+    pub fn session_bytes(&self) -> u64 {
+        self.memory.session_bytes()
+    }
+
     /// Bytes of packed weights and biases on the device.
     pub fn weight_bytes(&self) -> u64 {
         self.weights.bytes()

@@ -92,9 +92,7 @@ impl Args {
             };
             written.push(target.write(array)?);
         }
-        for file in written {
-            file.commit()?;
-        }
+        OutputFile::commit_all(written)?;
         note(&format!("{shape} on {device} in {seconds:.3} s"));
         Ok(ExitCode::SUCCESS)
     }
