@@ -324,7 +324,7 @@ const TEXT_FAULTS: [(&str, &str, &str); 22] = [
     ("one product of four skipped (units)", "fma(w.w, x.w, fma", "(fma"),
     ("last quad of units skipped (sequence)", "if quad < UNIT_QUADS", "if quad + 1u < UNIT_QUADS"),
     ("states are not kept", "hidden[first + p];", "vec4<f32>(0.0);"),
-    ("states do not take turns", "before = after;", ""),
+    ("states do not take turns", "const BUFFERS = 2u;", "const BUFFERS = 1u;"),
     ("steps of the shortest row", "max(rows[tile], launch", "max(rows[tile] - 1u, launch"),
 ];
 
