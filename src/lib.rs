@@ -110,6 +110,7 @@ pub mod reference;
 mod sequence;
 mod session;
 mod shape;
+mod streams;
 mod tensor;
 mod tensor_set;
 #[cfg(test)]
@@ -134,6 +135,7 @@ pub use precision::Precision;
 pub use sequence::{Inputs, Output};
 pub use session::Session;
 pub use shape::SequenceShape;
+pub use streams::Streams;
 pub use tensor::{ElementType, MatrixView, Tensor};
 pub use tensor_set::TensorSet;
 pub use weights::{CellWeights, GruWeights};

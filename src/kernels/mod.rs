@@ -1,10 +1,12 @@
 //! The compute kernels as data: which WGSL text, which constants, which bindings, how weights are
 //! packed for them. No graphics type appears here.
 
+mod exchange;
 mod launch;
 mod layout;
 mod resident;
 
+pub(crate) use exchange::{ExchangeRecord, NOWHERE};
 #[cfg(test)]
 pub(crate) use launch::activation_code;
 pub(crate) use launch::{CellRecord, LaunchRecord};
@@ -29,6 +31,8 @@ pub(crate) enum Kernel {
     SequenceAfter,
     /// All reset-before steps of a chunk.
     SequenceBefore,
+    /// States between the slots of streams and an arena.
+    SlotExchange,
 }
 
 /// What a binding holds; its number is its place in [`Kernel::bindings`] order.
@@ -50,17 +54,22 @@ pub(crate) enum Binding {
     Gates,
     /// Storage, written: states, scratch and outputs.
     Arena,
+    /// Storage, read: what an exchange of states is told, and the places of its rows.
+    Exchange,
+    /// Storage, written: the resident states of streams.
+    Slots,
 }
 
 impl Kernel {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::InputProjection,
         Self::StepAfter,
         Self::StepBeforeGates,
         Self::StepBeforeCandidate,
         Self::SequenceAfter,
         Self::SequenceBefore,
+        Self::SlotExchange,
     ];
 
     /// The stem that the kernel's WGSL file, labels and printed plans share.
@@ -72,6 +81,7 @@ impl Kernel {
             Self::StepBeforeCandidate => "step_before_candidate",
             Self::SequenceAfter => "sequence_after",
             Self::SequenceBefore => "sequence_before",
+            Self::SlotExchange => "slot_exchange",
         }
     }
 
@@ -83,6 +93,7 @@ impl Kernel {
             Self::StepBeforeCandidate => include_str!("../../shaders/step_before_candidate.wgsl"),
             Self::SequenceAfter => include_str!("../../shaders/sequence_after.wgsl"),
             Self::SequenceBefore => include_str!("../../shaders/sequence_before.wgsl"),
+            Self::SlotExchange => include_str!("../../shaders/slot_exchange.wgsl"),
         }
     }
 
@@ -95,6 +106,7 @@ impl Kernel {
             | Self::SequenceBefore => GATES,
             Self::StepBeforeGates => 2,
             Self::StepBeforeCandidate => 1,
+            Self::SlotExchange => 0,
         }
     }
 
@@ -136,6 +148,11 @@ impl Kernel {
                 (4, Binding::Rows, false),
                 (5, Binding::Gates, false),
                 (6, Binding::Arena, true),
+            ],
+            Self::SlotExchange => &[
+                (0, Binding::Exchange, false),
+                (1, Binding::Slots, true),
+                (2, Binding::Arena, true),
             ],
         }
     }
@@ -201,6 +218,9 @@ impl Variant {
             ));
             include_str!("../../shaders/products.wgsl").into()
         };
+        if self.kernel == Kernel::SlotExchange {
+            return [constants.as_str(), self.kernel.source()].join("\n");
+        }
         [
             constants.as_str(),
             step,

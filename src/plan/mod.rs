@@ -17,6 +17,7 @@ mod memory;
 mod resident;
 mod rows;
 mod schedule;
+mod slots;
 mod weights;
 
 pub use capabilities::Capabilities;
@@ -27,6 +28,7 @@ pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
 pub(crate) use rows::RowOrder;
 pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
+pub(crate) use slots::{SlotLayout, SlotList};
 pub(crate) use weights::{Placement, WeightPlan};
 
 use std::ops::Range;

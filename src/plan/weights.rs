@@ -37,6 +37,7 @@ impl Placement {
             Kernel::StepAfter | Kernel::SequenceAfter | Kernel::SequenceBefore => &Gate::ALL,
             Kernel::StepBeforeGates => &[Gate::Reset, Gate::Update],
             Kernel::StepBeforeCandidate => &[Gate::New],
+            Kernel::SlotExchange => &[],
         }
     }
 }
