@@ -61,7 +61,7 @@ fn store_states(cell: Cell, tile: u32, i: u32, first: u32) {
 // What a row holds after step k, `held` being what it holds before and h its state; writes the output.
 fn advance(cell: Cell, row: u32, quad: u32, k: u32, z: vec4<f32>, n: vec4<f32>, h: vec4<f32>, held: vec4<f32>) -> vec4<f32> {
     let live = is_active(row, k);
-    let y = unpadded(cell, quad, next_state(z, n, h));
+    let y = unpadded(quad, next_state(z, n, h));
     let out = cell.output + (time_index(cell, row, k) * launch.batch + row) * launch.output_stride + quad;
     arena[out] = select(vec4<f32>(0.0), y, live);
     return select(held, y, live);

@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         let h = select(held, zero, reset);
                         let r = gate_activation(cell, inputs.r + select(total(0u, pair), zero, reset));
                         let z = gate_activation(cell, inputs.z + select(total(1u, pair), zero, reset));
-                        let inner = select(total(2u, pair), zero, reset) + biases[cell.bias + quad];
+                        let inner = select(total(2u, pair), zero, reset) + biases[cell.bias + 3u * UNIT_QUADS + quad];
                         let n = candidate_activation(cell, fma(r, inner, inputs.n));
                         hidden[after + at] = advance(cell, row, quad, k, z, n, h, held);
                     }

@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         let h = select(hidden[first + at], zero, reset);
                         let r = gate_activation(cell, inputs.r + select(total(0u, pair), zero, reset));
                         // Where h is 0, r*h is 0 whatever r is.
-                        hidden[STATES + at] = select(unpadded(cell, quad, r * h), zero, reset);
+                        hidden[STATES + at] = select(unpadded(quad, r * h), zero, reset);
                         updates[at] = gate_activation(cell, inputs.z + select(total(1u, pair), zero, reset));
                     }
                 }

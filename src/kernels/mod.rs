@@ -13,7 +13,7 @@ pub(crate) use launch::{CellRecord, LaunchRecord};
 pub(crate) use layout::{MatrixLayout, MatrixOrder, quads};
 pub(crate) use resident::{Resident, Sharing};
 
-use crate::cell::GATES;
+use crate::cell::Gate;
 use crate::precision::Precision;
 
 /// One kernel of `shaders/`.
@@ -97,16 +97,16 @@ impl Kernel {
         }
     }
 
-    /// Gates whose products the kernel computes.
-    pub(crate) fn planes(self) -> usize {
+    /// The gates whose products the kernel computes.
+    pub(crate) fn gates(self) -> &'static [Gate] {
         match self {
             Self::InputProjection
             | Self::StepAfter
             | Self::SequenceAfter
-            | Self::SequenceBefore => GATES,
-            Self::StepBeforeGates => 2,
-            Self::StepBeforeCandidate => 1,
-            Self::SlotExchange => 0,
+            | Self::SequenceBefore => &Gate::ALL,
+            Self::StepBeforeGates => &[Gate::Reset, Gate::Update],
+            Self::StepBeforeCandidate => &[Gate::New],
+            Self::SlotExchange => &[],
         }
     }
 
@@ -171,6 +171,8 @@ pub(crate) struct Variant {
     pub(crate) rows: u32,
     /// Cells that a launch record holds.
     pub(crate) cells: u32,
+    /// A step kernel that runs a diagonal of layers, and computes their inputs.
+    pub(crate) wavefront: bool,
     /// Sigmoid, tanh, no clip in every direction: no activation switch is compiled in.
     pub(crate) standard_cell: bool,
     /// The step comes by an immediate rather than a uniform.
@@ -182,7 +184,12 @@ pub(crate) struct Variant {
 impl Variant {
     /// The complete WGSL text: constants, then the kernel's file, then the shared files.
     pub(crate) fn wgsl(&self) -> String {
-        let planes = self.kernel.planes();
+        let gates = self.kernel.gates();
+        let holds = match (self.kernel.is_step(), self.wavefront) {
+            (false, _) => "",
+            (true, false) => include_str!("../../shaders/step_layer.wgsl"),
+            (true, true) => include_str!("../../shaders/step_diagonal.wgsl"),
+        };
         let step = match (self.kernel.is_step(), self.immediates) {
             (false, _) => "",
             (true, true) => {
@@ -210,11 +217,13 @@ impl Variant {
         } else {
             constants.push_str(&format!(
                 "const LANES = {}u;\nconst ROW_GROUPS = {}u;\nconst ROWS = {}u;\nconst PLANES = \
-                 {planes}u;\nconst BLOCK = {}u;\n",
+                 {}u;\nconst FIRST_GATE = {}u;\nconst BLOCK = {}u;\n",
                 self.lanes,
                 self.row_groups,
                 self.rows,
-                planes * self.rows as usize,
+                gates.len(),
+                gates.first().map_or(0, |g| *g as usize),
+                gates.len() * self.rows as usize,
             ));
             include_str!("../../shaders/products.wgsl").into()
         };
@@ -225,6 +234,7 @@ impl Variant {
             constants.as_str(),
             step,
             self.kernel.source(),
+            holds,
             &products,
             include_str!("../../shaders/cell.wgsl"),
             include_str!("../../shaders/rows.wgsl"),

@@ -1,7 +1,7 @@
 //! Sizes of workgroups and register blocks, from sizes and the class of device.
 
 use super::family::{FamilyChoice, KernelFamily};
-use super::{Capabilities, PlanOptions, resident};
+use super::{Capabilities, PlanOptions, resident, wavefront};
 use crate::config::GruConfig;
 use crate::error::Result;
 use crate::kernels::{Resident, quads};
@@ -13,6 +13,8 @@ use crate::shape::SequenceShape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
     pub(crate) family: FamilyChoice,
+    /// Whether a dispatch of steps holds a diagonal of layers.
+    pub(crate) wavefront: bool,
     pub(crate) precision: Precision,
     /// Quads of units of a workgroup, in every kernel: weights are packed by it.
     pub(crate) lanes: u32,
@@ -37,6 +39,7 @@ impl Geometry {
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
+        config.validate()?;
         let family = FamilyChoice::choose(config, shape, capabilities, options)?;
         let batch = shape.batch;
         let widest = if capabilities.software { 8 } else { 32 };
@@ -61,8 +64,9 @@ impl Geometry {
             KernelFamily::Sequence => resident::choose(config, batch, capabilities, options).ok(),
             KernelFamily::Step => None,
         };
-        Ok(Self {
+        let mut geometry = Self {
             family,
+            wavefront: false,
             precision: options.precision,
             lanes: u32::try_from(lanes).expect("lanes are at most 32"),
             step_rows,
@@ -70,7 +74,9 @@ impl Geometry {
             projection_rows,
             projection_groups: groups(projection_rows, usize::MAX),
             resident,
-        })
+        };
+        geometry.wavefront = wavefront::choose(config, shape, &geometry, capabilities, options)?;
+        Ok(geometry)
     }
 
     /// Rows that a workgroup of the kernels that compute the steps shares: they carry their states

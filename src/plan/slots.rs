@@ -167,6 +167,7 @@ impl Plan {
             standard_cell: true,
             immediates: false,
             resident: None,
+            wavefront: false,
         }
     }
 }

@@ -32,7 +32,8 @@ impl Case {
         let mut sequences = Sequences::random(&config, SequenceShape::new(7, 5), &mut random);
         sequences.lengths = Some(vec![7, 3, 0, 5, 6]);
         let values = Values::random(config, 3.0, &mut random);
-        let options = PlanOptions { all_layers: true, ..PlanOptions::default() };
+        let options =
+            PlanOptions { all_layers: true, wavefront: Some(false), ..PlanOptions::default() };
         Self { name, values, sequences, options, gpu: None }
     }
 
@@ -59,6 +60,11 @@ impl Case {
             Some(integrated) => Capabilities { software: false, integrated, ..capabilities },
             None => capabilities,
         }
+    }
+
+    fn wavefront(mut self) -> Self {
+        self.options.wavefront = Some(true);
+        self
     }
 
     fn masked(mut self) -> Self {
@@ -90,6 +96,8 @@ fn cases() -> Vec<Case> {
             .gpu(true)
             .chunked()
             .masked(),
+        Case::new("wavefront, reset-after, masked", Forward, After, 20).masked().wavefront(),
+        Case::new("wavefront, reset-before, chunked", Reverse, Before, 21).chunked().wavefront(),
     ]
 }
 
@@ -178,13 +186,17 @@ impl Given {
     fn is_bidirectional(&self) -> bool {
         self.values.config.directions == Directions::Bidirectional
     }
+
+    fn is_wavefront(&self) -> bool {
+        self.plan.geometry.wavefront
+    }
 }
 
 /// A name, and the fault; `false` where it changes nothing in a run of this kind. All faults keep
 /// every access inside its buffer: kernels run without bounds checks.
 type Fault = (&'static str, fn(&mut Given) -> bool);
 
-const DATA_FAULTS: [Fault; 17] = [
+const DATA_FAULTS: [Fault; 21] = [
     ("recurrent planes of r and z swapped", |given| {
         given.values.cells.iter_mut().for_each(|c| c.recurrent.swap(0, 1));
         true
@@ -223,18 +235,42 @@ const DATA_FAULTS: [Fault; 17] = [
         true
     }),
     ("states of another cell", |given| {
-        if !given.is_bidirectional() {
-            return false;
-        }
-        given.each_step_launch(|l| l.cells[1].state = l.cells[0].state);
-        true
+        given.each_step_launch(|l| {
+            let first = l.cells[0].state;
+            l.cells.iter_mut().for_each(|c| c.state = first);
+        });
+        given.is_bidirectional() || given.is_wavefront()
     }),
-    ("weights of another direction", |given| {
-        if !given.is_bidirectional() {
-            return false;
-        }
-        given.each_launch(|l| l.cells[1].weights = l.cells[0].weights);
-        true
+    ("weights of another cell", |given| {
+        given.each_launch(|l| {
+            let first = l.cells[0].weights;
+            l.cells.iter_mut().for_each(|c| c.weights = first);
+        });
+        given.is_bidirectional() || given.is_wavefront()
+    }),
+    ("a layer that reads its own state for that of the layer below", |given| {
+        given.each_step_launch(|l| l.cells.iter_mut().for_each(|c| c.source = c.state));
+        given.is_wavefront()
+    }),
+    ("the recurrent matrix for the layer below", |given| {
+        given.each_step_launch(|l| {
+            l.cells.iter_mut().for_each(|c| c.input_weights = c.weights);
+        });
+        given.is_wavefront()
+    }),
+    ("input biases of another layer", |given| {
+        given.each_step_launch(|l| {
+            let first = l.cells[0].bias;
+            l.cells.iter_mut().for_each(|c| c.bias = first);
+        });
+        given.is_wavefront()
+    }),
+    ("outputs of a layer in those of another", |given| {
+        given.each_step_launch(|l| {
+            let first = l.cells[0].output;
+            l.cells.iter_mut().for_each(|c| c.output = first);
+        });
+        given.is_wavefront()
     }),
     ("gate inputs of another direction", |given| {
         if !given.is_bidirectional() {
@@ -244,8 +280,11 @@ const DATA_FAULTS: [Fault; 17] = [
         true
     }),
     ("bias of another gate", |given| {
-        given.each_step_launch(|l| l.cells.iter_mut().for_each(|c| c.bias -= l.unit_quads));
-        given.values.config.reset == ResetForm::After
+        given.each_step_launch(|l| {
+            // Addresses wrap: the first cell's biases are the first of the buffer.
+            l.cells.iter_mut().for_each(|c| c.bias = c.bias.wrapping_sub(l.unit_quads));
+        });
+        given.values.config.reset == ResetForm::After && !given.is_wavefront()
     }),
     ("direction flag lost", |given| {
         given.each_launch(|l| l.cells.iter_mut().for_each(|c| c.reversed = 0));
@@ -287,7 +326,7 @@ const DATA_FAULTS: [Fault; 17] = [
 
 /// A name, the text, and what replaces it. Where no kernel of a run has the text, the fault is none
 /// there.
-const TEXT_FAULTS: [(&str, &str, &str); 22] = [
+const TEXT_FAULTS: [(&str, &str, &str); 25] = [
     ("sigmoid for tanh", "return saturating_tanh(x);", "return sigmoid(x);"),
     (
         "tanh for sigmoid",
@@ -296,7 +335,7 @@ const TEXT_FAULTS: [(&str, &str, &str); 22] = [
     ),
     ("a coarse tanh", "1.308315247e-01", "1.3085e-01"),
     ("reset ignored (after)", "fma(r, hidden,", "fma(vec4<f32>(1.0), hidden,"),
-    ("reset ignored (before)", "unpadded(cell, quad, r * h)", "unpadded(cell, quad, h)"),
+    ("reset ignored (before)", "unpadded(quad, r * h)", "unpadded(quad, h)"),
     ("last quad of k skipped", "q < launch.k_quads", "q + 1u < launch.k_quads"),
     ("one product of four skipped", "s = fma(w3, vec4<f32>(x[r].w), s);", ""),
     (
@@ -326,6 +365,13 @@ const TEXT_FAULTS: [(&str, &str, &str); 22] = [
     ("states are not kept", "hidden[first + p];", "vec4<f32>(0.0);"),
     ("states do not take turns", "const BUFFERS = 2u;", "const BUFFERS = 1u;"),
     ("steps of the shortest row", "max(rows[tile], launch", "max(rows[tile] - 1u, launch"),
+    (
+        "the layer below one step late",
+        "let below = cell.source + ((k + 1u) % 2u)",
+        "let below = cell.source + (k % 2u)",
+    ),
+    ("input bias lost", "inputs.values[p * ROWS + i] += bias;", ""),
+    ("gates of the input product out of order", "[(gate - FIRST_GATE) * ROWS + i]", "[i]"),
 ];
 
 #[test]
@@ -352,7 +398,8 @@ fn faults_in_what_kernels_are_given_are_rejected() {
 #[test]
 fn faults_in_kernel_texts_are_rejected() {
     for context in adapters::contexts() {
-        // One of each reset form and way to share products: every fault compiles its kernels anew.
+        // One of each reset form, layer by layer, as a wavefront, and for each way in which a
+        // sequence kernel shares products: every fault compiles its kernels anew.
         let mut cases = cases();
         cases.drain(2..5);
         for (name, from, to) in TEXT_FAULTS {

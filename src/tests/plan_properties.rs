@@ -72,17 +72,24 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
         proptest::option::of(logarithmic(1, 4 << 30)),
         proptest::option::of(size(1, 5000)),
         proptest::option::of(size(1, 5000)),
-        proptest::option::of(prop_oneof![Just(KernelFamily::Step), Just(KernelFamily::Sequence)]),
+        (
+            proptest::option::of(prop_oneof![
+                Just(KernelFamily::Step),
+                Just(KernelFamily::Sequence)
+            ]),
+            proptest::option::of(any::<bool>()),
+        ),
         any::<bool>(),
     )
         .prop_map(
-            |(half, memory_budget, max_chunk_steps, max_tile_rows, family, all_layers)| {
+            |(half, memory_budget, max_chunk_steps, max_tile_rows, kernels, all_layers)| {
                 PlanOptions {
                     precision: if half { Precision::F16 } else { Precision::F32 },
                     memory_budget,
                     max_chunk_steps,
                     max_tile_rows,
-                    family,
+                    family: kernels.0,
+                    wavefront: kernels.1,
                     all_layers,
                 }
             },
@@ -139,11 +146,15 @@ proptest! {
             Ok(geometry) => geometry,
             Err(error) => {
                 prop_assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error);
-                prop_assert_eq!(options.family, Some(KernelFamily::Sequence), "{}", error);
-                prop_assert!(numbers(&error) >= 2, "{}", error);
+                let sequence = options.family == Some(KernelFamily::Sequence);
+                prop_assert!(sequence || options.wavefront == Some(true), "{}", error);
+                prop_assert!(!error.to_string().contains("kernel family") || numbers(&error) >= 2);
                 return Ok(());
             }
         };
+        if let Some(forced) = options.wavefront {
+            prop_assert_eq!(geometry.wavefront, forced);
+        }
         let plan = match Plan::within(&config, rows, &capabilities, &options, geometry, None) {
             Ok(plan) => plan,
             Err(error) => {

@@ -25,7 +25,15 @@ pub(crate) struct EngineArgs {
     /// The kernels that compute the steps: auto, step, sequence (GPU only)
     #[arg(long, value_name = "K", default_value = "auto", value_parser = kernels)]
     kernels: Kernels,
+    /// Whether a dispatch runs a step of every layer, each one step behind the layer below: auto, on,
+    /// off (GPU only)
+    #[arg(long, value_name = "W", default_value = "auto", value_parser = wavefront)]
+    wavefront: Wavefront,
 }
+
+/// `None`: the planner chooses.
+#[derive(Clone, Copy, Debug)]
+struct Wavefront(Option<bool>);
 
 /// `None`: the planner chooses.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +54,7 @@ impl EngineArgs {
                 ("--max-chunk-steps", self.max_chunk_steps.is_some()),
                 ("--max-tile-rows", self.max_tile_rows.is_some()),
                 ("--kernels", self.kernels.0.is_some()),
+                ("--wavefront", self.wavefront.0.is_some()),
             ];
             if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
                 return Err(Failure::Request(format!(
@@ -59,6 +68,7 @@ impl EngineArgs {
             max_chunk_steps: self.max_chunk_steps,
             max_tile_rows: self.max_tile_rows,
             family: self.kernels.0,
+            wavefront: self.wavefront.0,
             ..PlanOptions::default()
         };
         Ok((device, options))
@@ -95,5 +105,14 @@ fn kernels(text: &str) -> Result<Kernels, String> {
     match named {
         None if text != "auto" => Err("auto, step or sequence is wanted".to_owned()),
         _ => Ok(Kernels(named)),
+    }
+}
+
+fn wavefront(text: &str) -> Result<Wavefront, String> {
+    match text {
+        "auto" => Ok(Wavefront(None)),
+        "on" => Ok(Wavefront(Some(true))),
+        "off" => Ok(Wavefront(Some(false))),
+        _ => Err("auto, on or off is wanted".to_owned()),
     }
 }
