@@ -256,7 +256,7 @@ fn chunks_and_tiles_change_no_bit(engine: &Engine) {
 
 /// Layers one after another, and one step behind each other, in chunks and tiles of any size.
 fn wavefront_changes_no_bit(engine: &Engine) {
-    for (index, [hidden, layers]) in [[17, 2], [65, 3], [8, 6]].into_iter().enumerate() {
+    for (index, [hidden, layers]) in [[65, 2], [8, 5]].into_iter().enumerate() {
         for reset in RESETS {
             for (directions, mask) in [(DIRECTIONS[0], true), (DIRECTIONS[1], false)] {
                 let config = config([5, hidden, layers], directions, reset);
@@ -267,7 +267,7 @@ fn wavefront_changes_no_bit(engine: &Engine) {
                 let options = PlanOptions { wavefront: Some(false), ..PlanOptions::default() };
                 let mut session = engine.session_with(&problem.gru, inputs.shape(), &options);
                 let (whole, all_layers) = session.run_layers(&inputs).unwrap();
-                for (steps, rows) in [(20, 9), (1, 9), (3, 4), (4, 1), (7, 8)] {
+                for (steps, rows) in [(20, 9), (1, 4), (3, 8)] {
                     let options = PlanOptions {
                         wavefront: Some(true),
                         max_chunk_steps: Some(steps),
