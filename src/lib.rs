@@ -88,7 +88,6 @@
 
 mod activation;
 pub mod array_file;
-#[allow(dead_code, reason = "what keeps records is being built on it")]
 mod cache;
 mod cell;
 mod config;
@@ -106,6 +105,7 @@ mod output_file;
 mod pack;
 mod plan;
 mod precision;
+mod probe;
 pub mod reference;
 mod sequence;
 mod session;
@@ -132,6 +132,10 @@ pub use model::Gru;
 pub use output_file::OutputFile;
 pub use plan::{Capabilities, KernelFamily, Plan, PlanOptions};
 pub use precision::Precision;
+pub use probe::{
+    Figure, MatrixShape, Parameters, ProbeOptions, ProbeReport, ProbedAdapter, Problem, Quantity,
+    Spread, probe,
+};
 pub use sequence::{Inputs, Output};
 pub use session::Session;
 pub use shape::SequenceShape;

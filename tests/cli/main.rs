@@ -2,6 +2,7 @@
 
 mod case;
 mod npy;
+mod probe;
 mod refusals;
 mod reports;
 mod results;

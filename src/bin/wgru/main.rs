@@ -8,6 +8,7 @@ mod failure;
 mod info;
 mod options;
 mod plan;
+mod probe;
 mod progress;
 mod run;
 mod sequences;
@@ -40,6 +41,8 @@ enum Command {
     Verify(verify::Args),
     /// Show what would be dispatched, with which kernels, why, and how much memory it takes
     Plan(plan::Args),
+    /// Measure what an adapter can really do, and keep it for later runs
+    Probe(probe::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Probe(args) => probe::run(&args),
     });
     match outcome {
         Ok(code) => code,
