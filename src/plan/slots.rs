@@ -168,7 +168,6 @@ impl Plan {
             standard_cell: true,
             immediates: false,
             resident: None,
-            wavefront: false,
         }
     }
 }
