@@ -17,9 +17,15 @@ var<workgroup> hidden: array<vec4<f32>, HIDDEN>;
 
 struct GateInputs { r: vec4<f32>, z: vec4<f32>, n: vec4<f32> }
 
+// Of several layers' cells each runs the chunk before that of the layer below: all but the first run
+// launch.lag steps.
+fn first_step_of(cell: u32) -> u32 { return launch.first_step - cell * launch.lag; }
+fn steps_of(cell: u32) -> u32 { return select(launch.steps, launch.lag, cell > 0u && launch.lag > 0u); }
+
 // Steps that the workgroup runs: those of its longest row, the first. The same for all invocations.
-fn steps_to_run(tile: u32) -> u32 {
-    return min(launch.steps, max(rows[tile], launch.first_step) - launch.first_step);
+fn steps_to_run(cell: u32, tile: u32) -> u32 {
+    let first = first_step_of(cell);
+    return min(steps_of(cell), max(rows[tile], first) - first);
 }
 
 // A row of the tile as one of the launch; past the end the last one, whose values are not used.
@@ -32,10 +38,10 @@ fn gate_inputs(cell: Cell, tile: u32, step: u32, row: u32, quad: u32) -> GateInp
 }
 
 // The gate inputs of invocation i's pair, where it has one in every part: those of the part after `part`.
-fn gate_inputs_ahead(cell: Cell, tile: u32, step: u32, part: u32, i: u32) -> GateInputs {
+fn gate_inputs_ahead(cell: Cell, tile: u32, steps: u32, step: u32, part: u32, i: u32) -> GateInputs {
     let wraps = part + 1u == PARTS;
     let row = select(part + 1u, 0u, wraps) * ROWS + min(i / BLOCK_QUADS, ROWS - 1u);
-    return gate_inputs(cell, tile, min(step + u32(wraps), launch.steps - 1u), row, i % BLOCK_QUADS);
+    return gate_inputs(cell, tile, min(step + u32(wraps), steps - 1u), row, i % BLOCK_QUADS);
 }
 
 fn load_states(cell: Cell, tile: u32, i: u32) {
@@ -58,11 +64,14 @@ fn store_states(cell: Cell, tile: u32, i: u32, first: u32) {
     }
 }
 
-// What a row holds after step k, `held` being what it holds before and h its state; writes the output.
-fn advance(cell: Cell, row: u32, quad: u32, k: u32, z: vec4<f32>, n: vec4<f32>, h: vec4<f32>, held: vec4<f32>) -> vec4<f32> {
+// What a row holds after step k, the chunk's `step`, `held` being what it holds before and h its state;
+// writes the output.
+fn advance(cell: Cell, row: u32, quad: u32, k: u32, step: u32, z: vec4<f32>, n: vec4<f32>, h: vec4<f32>, held: vec4<f32>) -> vec4<f32> {
     let live = is_active(row, k);
     let y = unpadded(quad, next_state(z, n, h));
-    let out = cell.output + (time_index(cell, row, k) * launch.batch + row) * launch.output_stride + quad;
+    var time = step;
+    if launch.natural != 0u { time = time_index(cell, row, k); }
+    let out = cell.output + (time * launch.batch + row) * launch.output_stride + quad;
     arena[out] = select(vec4<f32>(0.0), y, live);
     return select(held, y, live);
 }

@@ -7,7 +7,8 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let cell = launch.cells[group.z];
     let tile = group.y * TILE;
-    let steps = steps_to_run(tile);
+    let steps = steps_to_run(group.z, tile);
+    let first_step = first_step_of(group.z);
     let held_weights = hold(cell.weights, i);
     load_states(cell, tile, i);
     workgroupBarrier();
@@ -18,11 +19,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var before = 0u;
     var after = (BUFFERS - 1u) * STATES;
     for (var step = 0u; step < steps; step++) {
-        let k = launch.first_step + step;
+        let k = first_step + step;
         for (var part = 0u; part < PARTS; part++) {
             for (var block = 0u; block < BLOCKS; block++) {
                 var inputs = ahead;
-                if AHEAD { ahead = gate_inputs_ahead(cell, tile, step, part, i); }
+                if AHEAD { ahead = gate_inputs_ahead(cell, tile, steps, step, part, i); }
                 accumulate(held_weights, block, i, before + part * ROWS * STRIDE, 0u, 3u);
                 if SHARED { workgroupBarrier(); }
                 for (var pair = i; pair < PAIRS; pair += INVOCATIONS) {
@@ -39,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         let z = gate_activation(cell, inputs.z + select(total(1u, pair), zero, reset));
                         let inner = select(total(2u, pair), zero, reset) + biases[cell.bias + 3u * UNIT_QUADS + quad];
                         let n = candidate_activation(cell, fma(r, inner, inputs.n));
-                        hidden[after + at] = advance(cell, row, quad, k, z, n, h, held);
+                        hidden[after + at] = advance(cell, row, quad, k, step, z, n, h, held);
                     }
                 }
                 if SHARED { workgroupBarrier(); }

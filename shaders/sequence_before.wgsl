@@ -10,7 +10,8 @@ var<workgroup> updates: array<vec4<f32>, ROWS * STRIDE>;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let cell = launch.cells[group.z];
     let tile = group.y * TILE;
-    let steps = steps_to_run(tile);
+    let steps = steps_to_run(group.z, tile);
+    let first_step = first_step_of(group.z);
     let held_weights = hold(cell.weights, i);
     load_states(cell, tile, i);
     workgroupBarrier();
@@ -18,11 +19,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let zero = vec4<f32>(0.0);
     var ahead = gate_inputs(cell, tile, 0u, min(i / BLOCK_QUADS, ROWS - 1u), i % BLOCK_QUADS);
     for (var step = 0u; step < steps; step++) {
-        let k = launch.first_step + step;
+        let k = first_step + step;
         for (var part = 0u; part < PARTS; part++) {
             let first = part * ROWS * STRIDE;
             var inputs = ahead;
-            if AHEAD { ahead = gate_inputs_ahead(cell, tile, step, part, i); }
+            if AHEAD { ahead = gate_inputs_ahead(cell, tile, steps, step, part, i); }
             for (var block = 0u; block < BLOCKS; block++) {
                 accumulate(held_weights, block, i, first, 0u, 2u);
                 if SHARED { workgroupBarrier(); }
@@ -57,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                         let held = hidden[first + at];
                         let h = select(held, zero, is_reset(row, k));
                         let n = candidate_activation(cell, inputs.n + total(2u, pair));
-                        hidden[first + at] = advance(cell, row, quad, k, updates[at], n, h, held);
+                        hidden[first + at] = advance(cell, row, quad, k, step, updates[at], n, h, held);
                     }
                 }
                 if SHARED { workgroupBarrier(); }

@@ -53,14 +53,15 @@ impl Plan {
                     })
                 }))
             }
-            Operation::Sequence { layer, steps, slices, .. } => {
-                let other = SourceBuffer::Arena(self.memory.arena_of(*layer));
+            Operation::Sequence { cells, slices, .. } => {
+                let other = SourceBuffer::Arena(self.memory.arena_of(cells[0].0));
+                let steps = cells.iter().map(|(_, steps)| steps.len()).max().unwrap_or(0);
                 let kernel = resident::kernel(self.config.reset);
                 Box::new(slices.iter().map(move |slice| Dispatch {
                     kernel,
                     slice: *slice,
                     other,
-                    steps: steps.len(),
+                    steps,
                     step: None,
                 }))
             }

@@ -1,7 +1,7 @@
 //! Sizes of workgroups and register blocks, from sizes and the class of device.
 
 use super::family::{FamilyChoice, KernelFamily};
-use super::{Capabilities, PlanOptions, resident, wavefront};
+use super::{Capabilities, PlanOptions, relay, resident, wavefront};
 use crate::config::GruConfig;
 use crate::error::Result;
 use crate::kernels::{Resident, quads};
@@ -28,6 +28,8 @@ pub(crate) struct Geometry {
     pub(crate) projection_groups: u32,
     /// The workgroup of the sequence kernels, where they compute the steps.
     pub(crate) resident: Option<Resident>,
+    /// Whether a dispatch of a sequence kernel holds a diagonal of layers.
+    pub(crate) relay: bool,
 }
 
 impl Geometry {
@@ -74,8 +76,10 @@ impl Geometry {
             projection_rows,
             projection_groups: groups(projection_rows, usize::MAX),
             resident,
+            relay: false,
         };
         geometry.wavefront = wavefront::choose(config, shape, &geometry, capabilities, options)?;
+        geometry.relay = relay::choose(config, shape, &geometry, capabilities, options);
         Ok(geometry)
     }
 

@@ -1,7 +1,7 @@
 //! How much of a run is on the device at once: rows of the batch, steps of a chunk, buffers.
 
 use super::geometry::Geometry;
-use super::{Capabilities, PlanOptions};
+use super::{Capabilities, PlanOptions, relay};
 use crate::cell::ResetForm;
 use crate::config::{Directions, GruConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -156,7 +156,10 @@ impl Solver<'_> {
     }
 
     fn longest_chunk(&self, residency: Residency, min: usize, rows: usize) -> Option<Memory> {
-        let cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
+        let mut cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
+        if self.geometry.relay {
+            cap = cap.min(relay::longest_chunk(self.config, self.shape.steps));
+        }
         let longest = self.dispatches().clamp(1, cap);
         let min = min.min(longest);
         if !self.fits(&self.sized(residency, rows, min)) {
@@ -201,13 +204,14 @@ impl Solver<'_> {
         let work_fits = (step <= flops || rows == 1)
             && (projection <= flops || memory.chunk_steps == 1 && step <= flops || chunk_rows == 1);
         let g = self.geometry;
+        let overlapping = if g.relay { c.num_layers as u64 } else { 1 };
         let sequence_fits = g.resident.is_none_or(|r| {
             let steps = memory.chunk_steps as u64;
             let row_step = 6 * (c.hidden_size as u64).saturating_pow(2);
             let group = u64::from(r.tile()).saturating_mul(row_step).saturating_mul(steps);
             steps == 1
                 || group <= self.capabilities.workgroup_flops()
-                    && step.saturating_mul(steps) <= flops
+                    && product(&[step, steps, overlapping]) <= flops
         });
         let most = u64::from(self.capabilities.max_workgroups);
         let groups_fit = chunk_rows.div_ceil(u64::from(g.projection_rows * g.projection_groups))
@@ -256,6 +260,7 @@ impl Solver<'_> {
         let planes = c.state_planes() as u64;
         let wavefront = self.geometry.wavefront;
         let layers = c.num_layers as u64;
+        let windows = if self.geometry.relay { layers } else { 1 };
         let scratch = match c.reset {
             ResetForm::Before => 2 * d * if wavefront { layers } else { 1 },
             ResetForm::After => 0,
@@ -263,7 +268,7 @@ impl Solver<'_> {
         // A wavefront has outputs for each layer that the host wants; room for one row and step of
         // all of them keeps every smaller run possible.
         let outputs = match (wavefront, self.options.all_layers) {
-            (false, _) => outputs,
+            (false, _) => product(&[outputs, windows]),
             (true, true) => product(&[outputs, layers]),
             (true, false) => outputs.max(product(&[layers, units])),
         };
@@ -286,11 +291,11 @@ impl Solver<'_> {
             tile_rows: rows,
             chunk_steps: steps,
             input,
-            gates: product(&[d, window, 3, units]),
+            gates: product(&[d, window, 3, units, windows]),
             arena: states.saturating_add(outputs),
             arenas: match residency {
                 Residency::HostBetweenLayers => 1,
-                _ if wavefront => 1,
+                _ if wavefront || self.geometry.relay => 1,
                 _ => c.num_layers.min(2),
             },
             row_words,

@@ -14,6 +14,7 @@ mod display;
 mod family;
 mod geometry;
 mod memory;
+mod relay;
 mod resident;
 mod rows;
 mod schedule;
@@ -168,7 +169,7 @@ impl Plan {
         let kernels = kernels_of(config.reset, geometry.family.family);
         let weights = WeightPlan::new(config, kernels, &geometry, capabilities)?;
         let memory = Memory::solve(config, shape, &geometry, capabilities, options, capacity)?;
-        let cells = match geometry.wavefront {
+        let cells = match geometry.wavefront || geometry.relay {
             true => config.num_layers,
             false => config.num_directions(),
         };
@@ -258,8 +259,9 @@ impl Plan {
                     .flat_map(|d| (0..layers.len().min(d + 1)).map(move |i| d - i))
                     .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
                     .sum(),
-                Operation::Sequence { rows, steps, .. } => steps
-                    .clone()
+                Operation::Sequence { cells, rows, .. } => cells
+                    .iter()
+                    .flat_map(|(_, steps)| steps.clone())
                     .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
                     .sum(),
                 _ => 0,
@@ -344,7 +346,10 @@ impl Plan {
         };
         let used = &self.config.functions[..self.config.num_directions()];
         let wavefront = g.wavefront && kernel.is_step();
-        let cells = if wavefront { self.config.num_layers } else { self.config.num_directions() };
+        let cells = match wavefront || g.relay && kernel.is_sequence() {
+            true => self.config.num_layers,
+            false => self.config.num_directions(),
+        };
         Variant {
             kernel,
             precision: g.precision,

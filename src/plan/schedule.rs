@@ -25,8 +25,9 @@ pub(crate) enum Operation {
         steps: Range<usize>,
         kernels: Vec<StepKernel>,
     },
-    /// One dispatch a slice: all steps of a chunk, over the rows of the tile that have not ended.
-    Sequence { layer: usize, rows: Range<usize>, steps: Range<usize>, slices: Vec<LaunchSlice> },
+    /// One dispatch a slice: of each layer of `cells` all steps of a chunk, over the rows of the
+    /// tile that have not ended.
+    Sequence { cells: Vec<(usize, Range<usize>)>, rows: Range<usize>, slices: Vec<LaunchSlice> },
     /// A window of a layer's states comes back from an arena.
     Download { window: Window, arena: usize, offset: u64, stride: u64 },
     /// Final states of a tile's rows come back.
@@ -124,6 +125,10 @@ impl Tile<'_> {
             self.schedule_wavefront();
             return;
         }
+        if self.plan.geometry.relay {
+            self.schedule_relay(&chunks().collect::<Vec<_>>());
+            return;
+        }
         match self.plan.memory.residency {
             Residency::Window => {
                 for steps in chunks() {
@@ -180,6 +185,10 @@ impl Tile<'_> {
         let count = self.plan.rows.active(&self.rows, k);
         let whole = self.plan.row_blocks(count) as usize * self.plan.row_block();
         self.active = self.rows.start..self.rows.end.min(self.rows.start + whole);
+    }
+
+    pub(super) fn active_rows(&self) -> usize {
+        self.active.len()
     }
 
     /// Bytes aside, the rows of a window of `steps` steps.
@@ -260,8 +269,8 @@ impl Tile<'_> {
             let cells = |tile: &Self, slice: &Slice| tile.cells(placement, slice, steps);
             let slices = self.launch(placement, steps, cells);
             if placement.kernel.is_sequence() {
-                let (rows, steps) = (self.rows.clone(), steps.clone());
-                self.plan.operations.push(Operation::Sequence { layer, rows, steps, slices });
+                let (rows, cells) = (self.rows.clone(), vec![(layer, steps.clone())]);
+                self.plan.operations.push(Operation::Sequence { cells, rows, slices });
             } else {
                 kernels.push(StepKernel { kernel: placement.kernel, slices });
             }
@@ -288,7 +297,7 @@ impl Tile<'_> {
     }
 
     /// Which buffer a layer's projection reads, and the first vec4 of its rows there.
-    fn source(&self, layer: usize) -> (SourceBuffer, u64) {
+    pub(super) fn source(&self, layer: usize) -> (SourceBuffer, u64) {
         let memory = &self.plan.memory;
         if layer == 0 || memory.residency == Residency::HostBetweenLayers {
             (SourceBuffer::Input, 0)
@@ -364,6 +373,7 @@ impl Tile<'_> {
                 mask_words: word(self.rows.len().div_ceil(32) as u64),
                 natural: u32::from(whole),
                 units: word(c.hidden_size as u64),
+                lag: 0,
                 cells: cells(self, slice),
             };
             out.push(LaunchSlice {

@@ -326,7 +326,7 @@ const DATA_FAULTS: [Fault; 21] = [
 
 /// A name, the text, and what replaces it. Where no kernel of a run has the text, the fault is none
 /// there.
-const TEXT_FAULTS: [(&str, &str, &str); 25] = [
+const TEXT_FAULTS: [(&str, &str, &str); 26] = [
     ("sigmoid for tanh", "return saturating_tanh(x);", "return sigmoid(x);"),
     (
         "tanh for sigmoid",
@@ -364,7 +364,8 @@ const TEXT_FAULTS: [(&str, &str, &str); 25] = [
     ("last quad of units skipped (sequence)", "if quad < UNIT_QUADS", "if quad + 1u < UNIT_QUADS"),
     ("states are not kept", "hidden[first + p];", "vec4<f32>(0.0);"),
     ("states do not take turns", "const BUFFERS = 2u;", "const BUFFERS = 1u;"),
-    ("steps of the shortest row", "max(rows[tile], launch", "max(rows[tile] - 1u, launch"),
+    ("steps of the shortest row", "max(rows[tile], first)", "max(rows[tile] - 1u, first)"),
+    ("layers of a wavefront of chunks in step", "cell * launch.lag;", "0u * launch.lag;"),
     (
         "the layer below one step late",
         "let below = cell.source + ((k + 1u) % 2u)",

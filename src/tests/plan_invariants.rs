@@ -147,6 +147,10 @@ struct Tile {
     /// Of a wavefront: the diagonals that were run, and the launch of the last ones.
     diagonals: Partition,
     diagonal_launch: Option<usize>,
+    /// Of a wavefront of chunks, by layer: the launches of its last projection and sequence, and
+    /// its place among the cells of the latter.
+    projection: Vec<usize>,
+    sequence: Vec<(usize, usize)>,
 }
 
 impl<'a> Walk<'a> {
@@ -171,6 +175,8 @@ impl<'a> Walk<'a> {
                     downloaded: vec![Partition::default(); planes],
                     diagonals: Partition::default(),
                     diagonal_launch: None,
+                    projection: vec![usize::MAX; self.config.num_layers],
+                    sequence: vec![(usize::MAX, 0); self.config.num_layers],
                 });
             }
             Operation::Upload { window, offset, stride } => self.upload(window, *offset, *stride),
@@ -194,15 +200,9 @@ impl<'a> Walk<'a> {
                     assert_eq!(tile.run[layer], tile.projected[layer], "gate inputs come first");
                 }
             }
-            Operation::Sequence { layer, rows, steps, slices } => {
+            Operation::Sequence { cells, rows, slices } => {
                 assert_eq!(*rows, self.tile.as_ref().unwrap().rows, "rows of the steps");
-                let range = self.launches(&(*layer..*layer + 1), self.plan.kernels()[1], slices);
-                assert_eq!(range, *steps);
-                assert_eq!(slices.len(), 1, "a workgroup reads a whole matrix");
-                self.dispatches += 1;
-                let tile = self.tile.as_mut().unwrap();
-                tile.run[*layer].add(range);
-                assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
+                self.sequence(cells, slices);
             }
             Operation::Download { window, arena, offset, stride } => {
                 self.download(window, *arena, *offset, *stride);
@@ -230,6 +230,32 @@ impl<'a> Walk<'a> {
         }
         assert_eq!(tile.run[0], tile.projected[0], "gate inputs come first");
         tile.diagonal_launch = Some(launch);
+    }
+
+    /// One dispatch: of each layer of `cells` a chunk.
+    fn sequence(&mut self, cells: &[(usize, Range<usize>)], slices: &[LaunchSlice]) {
+        let first = cells[0].0;
+        let range = self.launches(&(first..first + cells.len()), self.plan.kernels()[1], slices);
+        assert_eq!(slices.len(), 1, "a workgroup reads a whole matrix");
+        self.dispatches += 1;
+        let (launch, record) = (slices[0].launch, &self.plan.launches[slices[0].launch]);
+        let tile = self.tile.as_mut().unwrap();
+        for (index, (layer, steps)) in cells.iter().enumerate() {
+            assert_eq!(*layer, first + index, "layers of a diagonal");
+            let lag = index * record.lag as usize;
+            let end = if index == 0 { range.end } else { range.start + record.lag as usize - lag };
+            assert_eq!(*steps, range.start - lag..end, "steps that the kernel runs");
+            tile.run[*layer].add(steps.clone());
+            assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
+            if self.plan.geometry.relay {
+                let above = tile.projected.get(layer + 1).map_or(steps.start, |p| p.end);
+                assert!(above >= steps.start, "outputs are read before they are written again");
+                let projection = &self.plan.launches[tile.projection[*layer]];
+                assert_eq!(projection.cells[0].gates, record.cells[index].gates, "gate inputs");
+                assert_eq!(projection.rows, record.rows, "rows of the gate inputs");
+                tile.sequence[*layer] = (launch, index);
+            }
+        }
     }
 
     fn finish_tile(&self, tile: &Tile) {
@@ -277,10 +303,13 @@ impl<'a> Walk<'a> {
                 let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
                 let drain = if wavefront && steps > 0 { self.config.num_layers - 1 } else { 0 };
                 let recurrent = match plan.family() {
-                    KernelFamily::Step => (steps + drain) as u64,
-                    _ => chunks,
+                    KernelFamily::Step => (steps + drain) as u64 * slices(true),
+                    _ if plan.geometry.relay && steps > 0 => {
+                        chunks + self.config.num_layers as u64 - 1
+                    }
+                    _ => chunks * slices(true),
                 };
-                chunks * slices(false) + recurrent * slices(true)
+                chunks * slices(false) + recurrent
             })
             .sum();
         assert_eq!(self.dispatches, expected, "dispatches");
@@ -339,6 +368,13 @@ impl<'a> Walk<'a> {
         assert!(offset + rows * stride <= self.plan.memory.arena, "download beyond the arena");
         let tile = self.tile.as_mut().unwrap();
         assert!(tile.run[layer].end >= window.steps.end, "states are read after they are computed");
+        if self.plan.geometry.relay {
+            let (launch, index) = tile.sequence[layer];
+            let record = &self.plan.launches[launch];
+            assert_eq!(offset, u64::from(record.cells[index].output), "outputs of the layer");
+            assert_eq!(window.rows.len(), record.rows as usize, "rows of the outputs");
+            assert_eq!(window.steps.end, tile.run[layer].end, "outputs of the last chunk");
+        }
         if let Some(launch) = tile.diagonal_launch {
             let record = &self.plan.launches[launch];
             let first = (record.first_step as usize).saturating_sub(layer);
@@ -366,7 +402,13 @@ impl<'a> Walk<'a> {
             SourceBuffer::Arena(arena) => {
                 assert!(!from_host, "layer {layer} reads an arena");
                 assert_eq!(arena, memory.arena_of(layer - 1), "arena of a source");
-                assert_ne!(arena, memory.arena_of(layer), "a layer reads what it writes");
+                if self.plan.geometry.relay {
+                    let (launch, index) = self.tile.as_ref().unwrap().sequence[layer - 1];
+                    let below = &self.plan.launches[launch];
+                    assert_eq!(record.cells[0].source, below.cells[index].output, "layer below");
+                } else {
+                    assert_ne!(arena, memory.arena_of(layer), "a layer reads what it writes");
+                }
                 memory.arena
             }
         };
@@ -384,6 +426,7 @@ impl<'a> Walk<'a> {
             assert!(there.end >= range.end, "a projection reads what is there");
         }
         tile.projected[layer].add(range);
+        tile.projection[layer] = slices[0].launch;
     }
 
     /// Steps along the first axis of what a kernel addresses.
@@ -404,9 +447,11 @@ impl<'a> Walk<'a> {
         let (plan, c) = (self.plan, self.config);
         let g = &plan.geometry;
         let diagonal = g.wavefront && kernel.is_step();
-        let matrix = if kernel.is_step() { Matrix::Recurrent } else { Matrix::Input };
+        let relayed = g.relay && kernel.is_sequence();
+        let projects = kernel == Kernel::InputProjection;
+        let matrix = if projects { Matrix::Input } else { Matrix::Recurrent };
         let placement = self.placement(layers.start, kernel, matrix).unwrap();
-        let cells = if diagonal { layers.len() } else { c.num_directions() };
+        let cells = if diagonal || relayed { layers.len() } else { c.num_directions() };
         assert_eq!(slices.len(), placement.slices.len());
         let mut steps = None;
         for (slice, placed) in slices.iter().zip(&placement.slices) {
@@ -414,7 +459,14 @@ impl<'a> Walk<'a> {
             let tile_rows = self.tile.as_ref().unwrap().rows.len();
             let first = record.first_step as usize;
             self.check_rows(record.rows as usize, first);
-            let between_steps = if record.natural == 1 { tile_rows } else { record.rows as usize };
+            let between_steps = match record.natural {
+                1 => tile_rows,
+                _ if g.relay && projects && layers.start > 0 => {
+                    let (below, _) = self.tile.as_ref().unwrap().sequence[layers.start - 1];
+                    plan.launches[below].rows as usize
+                }
+                _ => record.rows as usize,
+            };
             assert_eq!(record.batch as usize, between_steps, "rows from one step to the next");
             let range = first..first + record.steps as usize;
             assert_eq!(*steps.get_or_insert(range.clone()), range);
@@ -445,9 +497,12 @@ impl<'a> Walk<'a> {
             assert!(u64::from(record.mask) + bits <= plan.memory.row_words, "reset bits");
             assert!(record.mask_words as usize * 32 >= tile_rows, "a reset bit a row");
             for (index, cell) in record.cells.iter().enumerate() {
-                let (layer, d) = if diagonal { (index, 0) } else { (layers.start, index) };
+                let (layer, d) = match diagonal || relayed {
+                    true => (layers.start + index, 0),
+                    false => (layers.start, index),
+                };
                 let own = self.placement(layer, kernel, matrix).unwrap();
-                let own = if diagonal { &own.slices[0] } else { placed };
+                let own = if diagonal || relayed { &own.slices[0] } else { placed };
                 assert_eq!(own.buffer, slice.weights, "one buffer of weights");
                 assert_eq!(u64::from(cell.weights), own.offsets[d]);
                 assert_eq!(cell.reversed == 1, c.directions.is_reverse(d));
@@ -482,8 +537,8 @@ impl<'a> Walk<'a> {
 
     fn check_gates(&self, record: &LaunchRecord, cells: &[CellRecord]) {
         let mut regions = Regions::default();
-        let window = u64::from(record.rows) * u64::from(record.steps);
-        for cell in cells {
+        for (index, cell) in cells.iter().enumerate() {
+            let window = u64::from(record.rows) * steps_of(record, index);
             let start = u64::from(cell.gates);
             regions.add("gates", start..start + 3 * window * u64::from(record.unit_quads));
         }
@@ -506,13 +561,18 @@ impl<'a> Walk<'a> {
                 regions.add("states", start..start + 2 * stride);
             }
         }
+        let step = plan.family() == KernelFamily::Step;
         let rows = self.addressed_steps(record) * u64::from(record.batch);
         let output_stride = u64::from(record.output_stride);
         for (d, cell) in record.cells.iter().enumerate() {
-            let (layer, direction) = if plan.geometry.wavefront { (d, 0) } else { (layer, d) };
+            let (layer, direction) = match (plan.geometry.wavefront, plan.geometry.relay) {
+                (true, _) => (d, 0),
+                (_, true) => (layer + d, 0),
+                _ => (layer, d),
+            };
             let state = layout.state(layer, direction);
             assert_eq!(u64::from(cell.state), state, "state of the cell");
-            if c.reset == ResetForm::Before {
+            if c.reset == ResetForm::Before && step {
                 let start = u64::from(cell.scratch);
                 regions.add("scratch", start..start + 2 * stride);
             }
@@ -524,7 +584,10 @@ impl<'a> Walk<'a> {
                     continue;
                 }
             }
-            if output_stride == units {
+            if record.lag > 0 {
+                let rows = steps_of(record, d) * u64::from(record.batch);
+                regions.add("outputs", start..start + rows * units);
+            } else if output_stride == units {
                 regions.add("outputs", start..start + rows * units);
             } else {
                 // Directions side by side in a row.
@@ -538,4 +601,9 @@ impl<'a> Walk<'a> {
         }
         regions.fit(plan.memory.arena);
     }
+}
+
+/// Steps that a cell of a launch runs.
+fn steps_of(record: &LaunchRecord, cell: usize) -> u64 {
+    u64::from(if cell > 0 && record.lag > 0 { record.lag } else { record.steps })
 }

@@ -342,3 +342,55 @@ fn work_shrinks_with_the_lengths() {
         }
     }
 }
+
+/// A dispatch holds a chunk of every layer of a diagonal: chunks + L - 1 dispatches beside the
+/// projections, in every forward and reverse network.
+#[test]
+fn sequence_kernels_take_a_dispatch_a_diagonal_of_chunks() {
+    let options = PlanOptions { family: Some(KernelFamily::Sequence), ..PlanOptions::default() };
+    for capabilities in [gpu(), software(), Capabilities::downlevel()] {
+        for (num_layers, steps, max_chunk_steps) in
+            [(6, 512, None), (2, 512, Some(16)), (3, 7, Some(2)), (5, 3, None), (1, 100, Some(30))]
+        {
+            for reset in [ResetForm::After, ResetForm::Before] {
+                let config = GruConfig { num_layers, reset, ..GruConfig::new(64, 64) };
+                let shape = SequenceShape::new(steps, 10);
+                let options = PlanOptions { max_chunk_steps, ..options.clone() };
+                let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+                check(&plan, &capabilities);
+                assert_eq!(plan.memory.tile_rows, 10);
+                let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
+                let counts: Vec<u64> = plan.dispatches_by_kernel().iter().map(|k| k.1).collect();
+                let layers = num_layers as u64;
+                assert_eq!(counts, [layers * chunks, chunks + layers - 1], "{config:?}");
+                let overlaps = steps < 64 || num_layers == 1 || chunks >= 2 * (layers - 1);
+                assert!(overlaps, "{chunks} chunks of {layers} layers");
+            }
+        }
+    }
+}
+
+#[test]
+fn hidden_sizes_beyond_workgroup_memory_are_refused_by_name() {
+    let options = PlanOptions { family: Some(KernelFamily::Sequence), ..PlanOptions::default() };
+    for capabilities in [gpu(), software(), Capabilities::downlevel()] {
+        let shape = SequenceShape::new(4, 4);
+        let refused =
+            |hidden| Plan::new(&GruConfig::new(3, hidden), shape, &capabilities, &options);
+        let error = refused(20_000).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        let message = error.to_string();
+        let available = capabilities.max_workgroup_memory.to_string();
+        for word in ["'sequence'", "hidden size 20000", "workgroup memory", &available] {
+            assert!(message.contains(word), "{message}");
+        }
+        // The largest that is taken does fit.
+        let (mut good, mut bad) = (1, 20_000);
+        while bad - good > 1 {
+            let middle = usize::midpoint(good, bad);
+            if refused(middle).is_ok() { good = middle } else { bad = middle }
+        }
+        assert!(good >= 500, "{good}");
+        check(&refused(good).unwrap(), &capabilities);
+    }
+}
