@@ -4,6 +4,7 @@
 mod exchange;
 mod launch;
 mod layout;
+mod relay;
 mod resident;
 
 pub(crate) use exchange::{ExchangeRecord, NOWHERE};
@@ -11,6 +12,7 @@ pub(crate) use exchange::{ExchangeRecord, NOWHERE};
 pub(crate) use launch::activation_code;
 pub(crate) use launch::{CellRecord, LaunchRecord};
 pub(crate) use layout::{MatrixLayout, MatrixOrder, quads};
+pub(crate) use relay::{RelayBinding, RelayKernel, RelayPart, RelayRecord};
 pub(crate) use resident::{Resident, Sharing};
 
 use crate::cell::Gate;

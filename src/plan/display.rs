@@ -46,7 +46,7 @@ impl Plan {
                 self.shape.batch
             ),
         });
-        if g.relay {
+        if g.cascade {
             out.push(format!(
                 "layers run as a wavefront of chunks, each one chunk behind the layer below, up to \
                  {} layers in a dispatch",
@@ -96,7 +96,7 @@ impl Plan {
                 "time is cut into chunks of {} {}{}",
                 m.chunk_steps,
                 if g.wavefront { "diagonals" } else { "steps" },
-                match g.relay {
+                match g.cascade {
                     true => ", so that layers overlap, and to fit the limits and the budget",
                     false => " to fit the limits and the budget",
                 }

@@ -1,7 +1,7 @@
 //! Sizes of workgroups and register blocks, from sizes and the class of device.
 
 use super::family::{FamilyChoice, KernelFamily};
-use super::{Capabilities, PlanOptions, relay, resident, wavefront};
+use super::{Capabilities, PlanOptions, cascade, resident, wavefront};
 use crate::config::GruConfig;
 use crate::error::Result;
 use crate::kernels::{Resident, quads};
@@ -29,7 +29,7 @@ pub(crate) struct Geometry {
     /// The workgroup of the sequence kernels, where they compute the steps.
     pub(crate) resident: Option<Resident>,
     /// Whether a dispatch of a sequence kernel holds a diagonal of layers.
-    pub(crate) relay: bool,
+    pub(crate) cascade: bool,
 }
 
 impl Geometry {
@@ -76,10 +76,10 @@ impl Geometry {
             projection_rows,
             projection_groups: groups(projection_rows, usize::MAX),
             resident,
-            relay: false,
+            cascade: false,
         };
         geometry.wavefront = wavefront::choose(config, shape, &geometry, capabilities, options)?;
-        geometry.relay = relay::choose(config, shape, &geometry, capabilities, options);
+        geometry.cascade = cascade::choose(config, shape, &geometry, capabilities, options);
         Ok(geometry)
     }
 

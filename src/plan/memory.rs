@@ -1,7 +1,7 @@
 //! How much of a run is on the device at once: rows of the batch, steps of a chunk, buffers.
 
 use super::geometry::Geometry;
-use super::{Capabilities, PlanOptions, relay};
+use super::{Capabilities, PlanOptions, cascade};
 use crate::cell::ResetForm;
 use crate::config::{Directions, GruConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -68,6 +68,9 @@ impl Memory {
         // The last one is taken at any size. A session's own residency holds every shape below the
         // session's: what `fits` compares grows with rows, with steps of a chunk and with T.
         let (preferred, last) = match (config.directions, capacity.map(|c| c.residency)) {
+            (Directions::Bidirectional, _) if options.on_device => {
+                (&[Residency::Whole][..], Residency::Whole)
+            }
             (Directions::Bidirectional, None | Some(Residency::HostBetweenLayers)) => (
                 &[Residency::Whole, Residency::HostBetweenLayers][..],
                 Residency::HostBetweenLayers,
@@ -157,8 +160,8 @@ impl Solver<'_> {
 
     fn longest_chunk(&self, residency: Residency, min: usize, rows: usize) -> Option<Memory> {
         let mut cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
-        if self.geometry.relay {
-            cap = cap.min(relay::longest_chunk(self.config, self.shape.steps));
+        if self.geometry.cascade {
+            cap = cap.min(cascade::longest_chunk(self.config, self.shape.steps));
         }
         let longest = self.dispatches().clamp(1, cap);
         let min = min.min(longest);
@@ -204,7 +207,7 @@ impl Solver<'_> {
         let work_fits = (step <= flops || rows == 1)
             && (projection <= flops || memory.chunk_steps == 1 && step <= flops || chunk_rows == 1);
         let g = self.geometry;
-        let overlapping = if g.relay { c.num_layers as u64 } else { 1 };
+        let overlapping = if g.cascade { c.num_layers as u64 } else { 1 };
         let sequence_fits = g.resident.is_none_or(|r| {
             let steps = memory.chunk_steps as u64;
             let row_step = 6 * (c.hidden_size as u64).saturating_pow(2);
@@ -260,7 +263,7 @@ impl Solver<'_> {
         let planes = c.state_planes() as u64;
         let wavefront = self.geometry.wavefront;
         let layers = c.num_layers as u64;
-        let windows = if self.geometry.relay { layers } else { 1 };
+        let windows = if self.geometry.cascade { layers } else { 1 };
         let scratch = match c.reset {
             ResetForm::Before => 2 * d * if wavefront { layers } else { 1 },
             ResetForm::After => 0,
@@ -295,7 +298,7 @@ impl Solver<'_> {
             arena: states.saturating_add(outputs),
             arenas: match residency {
                 Residency::HostBetweenLayers => 1,
-                _ if wavefront || self.geometry.relay => 1,
+                _ if wavefront || self.geometry.cascade => 1,
                 _ => c.num_layers.min(2),
             },
             row_words,

@@ -9,6 +9,7 @@
 //! reads backwards. Or, as a wavefront, a dispatch runs a step of every layer.
 
 mod capabilities;
+mod cascade;
 mod dispatches;
 mod display;
 mod family;
@@ -28,6 +29,7 @@ pub(crate) use display::human_bytes;
 pub use family::KernelFamily;
 pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
+pub(crate) use relay::{Move, Outside, Places, RelayPlan};
 pub(crate) use rows::RowOrder;
 pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
 pub(crate) use slots::{SlotLayout, SlotList};
@@ -63,8 +65,13 @@ pub struct PlanOptions {
     pub family: Option<KernelFamily>,
     /// Run the layers of a forward or reverse network as a wavefront: a dispatch of the step
     /// kernels runs every layer, each one step behind the layer below. Default: where the
-    /// planner's table says that it pays. Results do not depend on it.
+    /// planner's table says that it pays; [`KernelFamily::Sequence`] has a wavefront of chunks of
+    /// its own. Results do not depend on it.
     pub wavefront: Option<bool>,
+    /// Keep the sequences between layers on the device whatever it takes, in tiles of few rows:
+    /// what runs encoded into a caller's commands need. Default: bidirectional networks whose
+    /// sequences are too large for good tiles keep them in host memory.
+    pub on_device: bool,
     /// Read back the states of every layer, not only the last: what verification needs.
     pub all_layers: bool,
 }
@@ -169,7 +176,7 @@ impl Plan {
         let kernels = kernels_of(config.reset, geometry.family.family);
         let weights = WeightPlan::new(config, kernels, &geometry, capabilities)?;
         let memory = Memory::solve(config, shape, &geometry, capabilities, options, capacity)?;
-        let cells = match geometry.wavefront || geometry.relay {
+        let cells = match geometry.wavefront || geometry.cascade {
             true => config.num_layers,
             false => config.num_directions(),
         };
@@ -346,7 +353,7 @@ impl Plan {
         };
         let used = &self.config.functions[..self.config.num_directions()];
         let wavefront = g.wavefront && kernel.is_step();
-        let cells = match wavefront || g.relay && kernel.is_sequence() {
+        let cells = match wavefront || g.cascade && kernel.is_sequence() {
             true => self.config.num_layers,
             false => self.config.num_directions(),
         };

@@ -125,8 +125,8 @@ impl Tile<'_> {
             self.schedule_wavefront();
             return;
         }
-        if self.plan.geometry.relay {
-            self.schedule_relay(&chunks().collect::<Vec<_>>());
+        if self.plan.geometry.cascade {
+            self.schedule_cascade(&chunks().collect::<Vec<_>>());
             return;
         }
         match self.plan.memory.residency {

@@ -199,7 +199,7 @@ type Fault = (&'static str, fn(&mut Given) -> bool);
 const DATA_FAULTS: [Fault; 22] = [
     ("layers of a wavefront of chunks in step", |given| {
         given.each_step_launch(|l| l.lag = 0);
-        given.plan.geometry.relay
+        given.plan.geometry.cascade
     }),
     ("recurrent planes of r and z swapped", |given| {
         given.values.cells.iter_mut().for_each(|c| c.recurrent.swap(0, 1));

@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
             assert_eq!(*steps, range.start - lag..end, "steps that the kernel runs");
             tile.run[*layer].add(steps.clone());
             assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
-            if self.plan.geometry.relay {
+            if self.plan.geometry.cascade {
                 let above = tile.projected.get(layer + 1).map_or(steps.start, |p| p.end);
                 assert!(above >= steps.start, "outputs are read before they are written again");
                 let projection = &self.plan.launches[tile.projection[*layer]];
@@ -304,7 +304,7 @@ impl<'a> Walk<'a> {
                 let drain = if wavefront && steps > 0 { self.config.num_layers - 1 } else { 0 };
                 let recurrent = match plan.family() {
                     KernelFamily::Step => (steps + drain) as u64 * slices(true),
-                    _ if plan.geometry.relay && steps > 0 => {
+                    _ if plan.geometry.cascade && steps > 0 => {
                         chunks + self.config.num_layers as u64 - 1
                     }
                     _ => chunks * slices(true),
@@ -368,7 +368,7 @@ impl<'a> Walk<'a> {
         assert!(offset + rows * stride <= self.plan.memory.arena, "download beyond the arena");
         let tile = self.tile.as_mut().unwrap();
         assert!(tile.run[layer].end >= window.steps.end, "states are read after they are computed");
-        if self.plan.geometry.relay {
+        if self.plan.geometry.cascade {
             let (launch, index) = tile.sequence[layer];
             let record = &self.plan.launches[launch];
             assert_eq!(offset, u64::from(record.cells[index].output), "outputs of the layer");
@@ -402,7 +402,7 @@ impl<'a> Walk<'a> {
             SourceBuffer::Arena(arena) => {
                 assert!(!from_host, "layer {layer} reads an arena");
                 assert_eq!(arena, memory.arena_of(layer - 1), "arena of a source");
-                if self.plan.geometry.relay {
+                if self.plan.geometry.cascade {
                     let (launch, index) = self.tile.as_ref().unwrap().sequence[layer - 1];
                     let below = &self.plan.launches[launch];
                     assert_eq!(record.cells[0].source, below.cells[index].output, "layer below");
@@ -447,11 +447,11 @@ impl<'a> Walk<'a> {
         let (plan, c) = (self.plan, self.config);
         let g = &plan.geometry;
         let diagonal = g.wavefront && kernel.is_step();
-        let relayed = g.relay && kernel.is_sequence();
+        let cascaded = g.cascade && kernel.is_sequence();
         let projects = kernel == Kernel::InputProjection;
         let matrix = if projects { Matrix::Input } else { Matrix::Recurrent };
         let placement = self.placement(layers.start, kernel, matrix).unwrap();
-        let cells = if diagonal || relayed { layers.len() } else { c.num_directions() };
+        let cells = if diagonal || cascaded { layers.len() } else { c.num_directions() };
         assert_eq!(slices.len(), placement.slices.len());
         let mut steps = None;
         for (slice, placed) in slices.iter().zip(&placement.slices) {
@@ -461,7 +461,7 @@ impl<'a> Walk<'a> {
             self.check_rows(record.rows as usize, first);
             let between_steps = match record.natural {
                 1 => tile_rows,
-                _ if g.relay && projects && layers.start > 0 => {
+                _ if g.cascade && projects && layers.start > 0 => {
                     let (below, _) = self.tile.as_ref().unwrap().sequence[layers.start - 1];
                     plan.launches[below].rows as usize
                 }
@@ -497,12 +497,12 @@ impl<'a> Walk<'a> {
             assert!(u64::from(record.mask) + bits <= plan.memory.row_words, "reset bits");
             assert!(record.mask_words as usize * 32 >= tile_rows, "a reset bit a row");
             for (index, cell) in record.cells.iter().enumerate() {
-                let (layer, d) = match diagonal || relayed {
+                let (layer, d) = match diagonal || cascaded {
                     true => (layers.start + index, 0),
                     false => (layers.start, index),
                 };
                 let own = self.placement(layer, kernel, matrix).unwrap();
-                let own = if diagonal || relayed { &own.slices[0] } else { placed };
+                let own = if diagonal || cascaded { &own.slices[0] } else { placed };
                 assert_eq!(own.buffer, slice.weights, "one buffer of weights");
                 assert_eq!(u64::from(cell.weights), own.offsets[d]);
                 assert_eq!(cell.reversed == 1, c.directions.is_reverse(d));
@@ -565,7 +565,7 @@ impl<'a> Walk<'a> {
         let rows = self.addressed_steps(record) * u64::from(record.batch);
         let output_stride = u64::from(record.output_stride);
         for (d, cell) in record.cells.iter().enumerate() {
-            let (layer, direction) = match (plan.geometry.wavefront, plan.geometry.relay) {
+            let (layer, direction) = match (plan.geometry.wavefront, plan.geometry.cascade) {
                 (true, _) => (d, 0),
                 (_, true) => (layer + d, 0),
                 _ => (layer, d),

@@ -90,6 +90,7 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
                     max_tile_rows,
                     family: kernels.0,
                     wavefront: kernels.1,
+                    on_device: false,
                     all_layers,
                 }
             },
@@ -193,6 +194,7 @@ fn broken_plans_are_seen() {
         max_chunk_steps: Some(4),
         max_tile_rows: Some(3),
         all_layers: true,
+        family: Some(KernelFamily::Step),
         ..PlanOptions::default()
     };
     let plan = Plan::new(&config, shape, &gpu(), &options).unwrap();
