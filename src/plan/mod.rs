@@ -233,6 +233,10 @@ impl Plan {
         let tiles = self.shape.batch.div_ceil(self.memory.tile_rows) as u64;
         let steps = self.geometry.diagonals(&self.config, self.shape.steps);
         let chunks = steps.div_ceil(self.memory.chunk_steps) as u64;
+        if self.geometry.cascade && chunks > 0 {
+            let layers = self.config.num_layers as u64;
+            return tiles.saturating_mul(chunks.saturating_mul(layers + 1) + layers - 1);
+        }
         let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).sum();
         tiles.saturating_mul(chunks).saturating_mul(slices)
     }

@@ -65,6 +65,13 @@ fn printed_plans_are_as_reviewed() {
             before(bidirectional(40, 128, 2)),
             (50, 16),
             gpu(),
+            PlanOptions { family: Some(KernelFamily::Step), ..options() },
+        ),
+        (
+            "sequence_of_three_layers",
+            GruConfig { num_layers: 3, ..GruConfig::new(20, 64) },
+            (100, 6),
+            gpu(),
             options(),
         ),
         (
@@ -291,7 +298,8 @@ fn the_table_takes_the_wavefront_for_small_steps() {
         for (batch, wavefront) in [(small, true), (large, false)] {
             let config = GruConfig { num_layers: 2, ..GruConfig::new(16, hidden) };
             let shape = SequenceShape::new(20, batch);
-            let options = PlanOptions::default();
+            let options =
+                PlanOptions { family: Some(KernelFamily::Step), ..PlanOptions::default() };
             let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
             assert_eq!(plan.geometry.wavefront, wavefront, "H {hidden}, B {batch}");
             let why = plan.reasons().iter().any(|r| r.contains("wavefront") && r.contains("idle"));
@@ -333,7 +341,7 @@ fn work_shrinks_with_the_lengths() {
         for capabilities in [gpu(), software()] {
             let plan =
                 Plan::with_lengths(&config, shape, &lengths, &capabilities, &options).unwrap();
-            let block = u64::from(plan.geometry.step_rows * plan.geometry.step_groups);
+            let block = u64::from(plan.geometry.row_block());
             let cells = config.state_planes() as u64;
             assert_eq!(plan.row_steps(), cells * (5 * 64 + 95 * block));
             let full = Plan::new(&config, shape, &capabilities, &options).unwrap();
@@ -392,5 +400,37 @@ fn hidden_sizes_beyond_workgroup_memory_are_refused_by_name() {
         }
         assert!(good >= 500, "{good}");
         check(&refused(good).unwrap(), &capabilities);
+    }
+}
+
+/// The table: on discrete GPUs where registers hold the weights, whatever the shape; on software
+/// adapters where steps are small.
+#[test]
+fn the_table_takes_sequence_kernels() {
+    use KernelFamily::{Sequence, Step};
+    let integrated = Capabilities { integrated: true, ..gpu() };
+    for (capabilities, hidden, batch, precision, family) in [
+        (gpu(), 64, 1, Precision::F32, Sequence),
+        (gpu(), 128, 4096, Precision::F32, Sequence),
+        (gpu(), 132, 1, Precision::F32, Step),
+        (gpu(), 176, 1, Precision::F16, Sequence),
+        (gpu(), 256, 1, Precision::F16, Step),
+        (integrated, 64, 1, Precision::F32, Step),
+        (software(), 64, 32, Precision::F32, Sequence),
+        (software(), 64, 33, Precision::F32, Step),
+        (software(), 65, 1, Precision::F32, Step),
+    ] {
+        for reset in [ResetForm::After, ResetForm::Before] {
+            let config = GruConfig { reset, ..GruConfig::new(16, hidden) };
+            let shape = SequenceShape::new(20, batch);
+            let options = PlanOptions { precision, ..PlanOptions::default() };
+            let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            check(&plan, &capabilities);
+            assert_eq!(plan.family(), family, "H {hidden}, B {batch}, {precision}");
+            let asked = PlanOptions { wavefront: Some(true), ..options };
+            let config = GruConfig { num_layers: 2, ..config };
+            let plan = Plan::new(&config, shape, &capabilities, &asked).unwrap();
+            assert_eq!(plan.family(), Step, "the wavefront is one of step kernels");
+        }
     }
 }

@@ -163,7 +163,10 @@ impl Engine {
         let possible = config.num_layers > 1 && config.directions != Directions::Bidirectional;
         let forced = match self.setting() {
             _ if options.family.is_some() || options.wavefront.is_some() => (None, None),
-            Some(Setting::Downlevel | Setting::Checked) if possible => (None, Some(true)),
+            Some(Setting::Downlevel | Setting::Checked) if possible => {
+                (Some(KernelFamily::Step), Some(true))
+            }
+            Some(Setting::Downlevel | Setting::Checked) => (Some(KernelFamily::Step), None),
             Some(Setting::Sequence) => (Some(KernelFamily::Sequence), None),
             _ => (None, None),
         };
