@@ -39,6 +39,8 @@ impl GpuContext {
             max_compute_workgroups_per_dimension: capabilities.max_workgroups,
             max_compute_invocations_per_workgroup: capabilities.max_invocations,
             max_compute_workgroup_storage_size: capabilities.max_workgroup_memory,
+            max_compute_workgroup_size_x: capabilities.max_invocations,
+            max_compute_workgroup_size_y: capabilities.max_invocations,
             max_uniform_buffer_binding_size: capabilities.max_uniform_binding,
             min_uniform_buffer_offset_alignment: capabilities.uniform_alignment,
             max_immediate_size: if capabilities.immediates { 4 } else { 0 },

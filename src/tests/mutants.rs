@@ -32,8 +32,12 @@ impl Case {
         let mut sequences = Sequences::random(&config, SequenceShape::new(7, 5), &mut random);
         sequences.lengths = Some(vec![7, 3, 0, 5, 6]);
         let values = Values::random(config, 3.0, &mut random);
-        let options =
-            PlanOptions { all_layers: true, wavefront: Some(false), ..PlanOptions::default() };
+        let options = PlanOptions {
+            all_layers: true,
+            family: Some(KernelFamily::Step),
+            wavefront: Some(false),
+            ..PlanOptions::default()
+        };
         Self { name, values, sequences, options, gpu: None }
     }
 
@@ -199,7 +203,7 @@ type Fault = (&'static str, fn(&mut Given) -> bool);
 const DATA_FAULTS: [Fault; 22] = [
     ("layers of a wavefront of chunks in step", |given| {
         given.each_step_launch(|l| l.lag = 0);
-        given.plan.geometry.cascade
+        given.plan.geometry.cascade && given.plan.memory.chunk_steps < given.plan.shape.steps
     }),
     ("recurrent planes of r and z swapped", |given| {
         given.values.cells.iter_mut().for_each(|c| c.recurrent.swap(0, 1));
