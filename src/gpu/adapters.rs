@@ -213,5 +213,6 @@ pub(super) fn capabilities(
             kind,
             AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other
         ),
+        measured_gflops: None,
     }
 }
