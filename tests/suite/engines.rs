@@ -158,7 +158,7 @@ impl Engine {
     }
 
     /// `options`, and what the setting forces of what they leave open.
-    fn forced(&self, gru: &Gru, options: &PlanOptions) -> PlanOptions {
+    pub(crate) fn forced(&self, gru: &Gru, options: &PlanOptions) -> PlanOptions {
         let config = gru.config();
         let possible = config.num_layers > 1 && config.directions != Directions::Bidirectional;
         let forced = match self.setting() {
