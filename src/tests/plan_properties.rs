@@ -49,7 +49,7 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
         prop_oneof![Just(65535u32), 1024u32..65535],
         64u32..1025,
         prop_oneof![Just(16u32), Just(64), Just(256)],
-        (any::<bool>(), any::<bool>(), any::<bool>()),
+        (any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(0.0..1e6)),
     )
         .prop_map(|(sizes, max_workgroups, max_invocations, uniform_alignment, flags)| {
             Capabilities {
@@ -63,6 +63,7 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
                 immediates: flags.0,
                 software: flags.1,
                 integrated: flags.2,
+                measured_gflops: flags.3,
             }
         })
 }

@@ -16,6 +16,7 @@ pub(super) fn gpu() -> Capabilities {
         immediates: true,
         software: false,
         integrated: false,
+        measured_gflops: None,
     }
 }
 
@@ -193,6 +194,25 @@ fn a_bidirectional_tile_keeps_sequences_on_the_device_under_a_row_limit() {
     let shape = SequenceShape::new(5, 4);
     let plan = Plan::new(&bidirectional(4, 8, 2), shape, &gpu(), &options).unwrap();
     assert_eq!((plan.memory.residency, plan.memory.tile_rows), (Residency::Whole, 2));
+}
+
+/// A device that was measured to be slow gets dispatches that it ends in time; one that is fast
+/// gets no longer ones than its class. Any number will do.
+#[test]
+fn a_measured_rate_bounds_the_work_of_a_dispatch() {
+    let flops = |measured_gflops| Capabilities { measured_gflops, ..gpu() }.dispatch_flops();
+    let of_class = flops(None);
+    assert_eq!([flops(Some(1e6)), flops(Some(f64::INFINITY))], [of_class; 2]);
+    assert_eq!(flops(Some(100.0)), 1_000_000_000);
+    assert_eq!([0.0, -1.0, 1e-9, f64::NAN].map(|rate| flops(Some(rate))), [1_000_000; 4]);
+    let chunk = |capabilities: &Capabilities| {
+        let shape = SequenceShape::new(400, 64);
+        let config = GruConfig::new(512, 512);
+        let plan = Plan::new(&config, shape, capabilities, &PlanOptions::default()).unwrap();
+        plan.memory.chunk_steps
+    };
+    let slow = Capabilities { measured_gflops: Some(100.0), ..gpu() };
+    assert!(chunk(&slow) < chunk(&gpu()), "{} {}", chunk(&slow), chunk(&gpu()));
 }
 
 /// Sizes that no device holds are errors at once: no overflow, no allocation in proportion.
