@@ -93,12 +93,12 @@ impl Plan {
         }
         if m.chunk_steps < g.diagonals(c, self.shape.steps) {
             out.push(format!(
-                "time is cut into chunks of {} {}{}",
+                "time is cut into chunks of {} {} to fit the limits and the budget, {}",
                 m.chunk_steps,
                 if g.wavefront { "diagonals" } else { "steps" },
                 match g.cascade {
-                    true => ", so that layers overlap, and to fit the limits and the budget",
-                    false => " to fit the limits and the budget",
+                    true => "or so that layers overlap",
+                    false => "or to move one chunk while another is computed",
                 }
             ));
         }

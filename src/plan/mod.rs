@@ -240,7 +240,8 @@ impl Plan {
         if self.geometry.wavefront {
             // One record holds all layers; the last diagonals have no projection.
             let projections = self.shape.steps.div_ceil(self.memory.chunk_steps) as u64;
-            let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).max().unwrap_or(1);
+            let slices: u64 =
+                self.weights.placements.iter().map(|p| p.slices.len() as u64).max().unwrap_or(1);
             let kernels = self.kernels().len() as u64 - 1;
             let launches = chunks.saturating_mul(kernels).saturating_add(projections);
             return tiles.saturating_mul(launches).saturating_mul(slices);
