@@ -21,3 +21,6 @@ pub use context::{GpuContext, GpuOptions};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
 pub use timing::DeviceTimes;
+
+/// The version of wgpu that the GPU engine is built on.
+pub const WGPU_VERSION: &str = "30.0.1";

@@ -1,5 +1,6 @@
 //! The `wgru` command as a user meets it: processes, files, exit codes.
 
+mod bench;
 mod case;
 mod npy;
 mod refusals;

@@ -1,6 +1,9 @@
 //! Options that choose the device and say how it is used.
 
-use wgru::{Device, KernelFamily, PlanOptions, Precision};
+use wgru::{
+    Calibration, Choice, Device, Gru, KernelFamily, PlanOptions, Precision, SequenceShape,
+    auto_candidates,
+};
 
 use crate::failure::Failure;
 
@@ -25,6 +28,9 @@ pub(crate) struct EngineArgs {
     /// The kernels that compute the steps: auto, step, sequence (GPU only)
     #[arg(long, value_name = "K", default_value = "auto", value_parser = kernels)]
     kernels: Kernels,
+    /// With auto: measure nothing; use what was measured before, or ordinary devices' costs
+    #[arg(long)]
+    no_calibration: bool,
 }
 
 /// `None`: the planner chooses.
@@ -32,14 +38,42 @@ pub(crate) struct EngineArgs {
 struct Kernels(Option<KernelFamily>);
 
 impl EngineArgs {
-    /// Opens the device.
+    /// The device for runs of `shape`, and how it is used.
+    pub(crate) fn choose(
+        &self,
+        gru: &Gru,
+        shape: SequenceShape,
+        calibration: Calibration,
+    ) -> Result<(Choice, PlanOptions), Failure> {
+        let (device, options) = self.open()?;
+        Ok((self.settle(&device, &options, gru, shape, calibration)?, options))
+    }
+
+    /// What an opened device is for runs of `shape`: itself, unless it is undecided.
+    pub(crate) fn settle(
+        &self,
+        device: &Device,
+        options: &PlanOptions,
+        gru: &Gru,
+        shape: SequenceShape,
+        calibration: Calibration,
+    ) -> Result<Choice, Failure> {
+        let calibration = if self.no_calibration { Calibration::Never } else { calibration };
+        Ok(match device.is_auto() {
+            true => Device::auto_with(calibration).choose(gru, shape, options)?,
+            false => device.choose(gru, shape, options)?,
+        })
+    }
+
+    /// Opens the device; `auto` is still undecided.
     pub(crate) fn open(&self) -> Result<(Device, PlanOptions), Failure> {
         let request = match &self.device {
             Some(request) => request.clone(),
             None => from_environment()?,
         };
         let device = Device::find(&request)?;
-        if device.gpu_context().is_none() {
+        let undecided = device.is_auto() && !auto_candidates().is_empty();
+        if device.gpu_context().is_none() && !undecided {
             let given = [
                 ("--precision f16", self.precision == Precision::F16),
                 ("--memory-budget", self.memory_budget.is_some()),
@@ -77,7 +111,7 @@ fn from_environment() -> Result<String, Failure> {
     }
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
+pub(crate) fn precision(text: &str) -> Result<Precision, String> {
     [Precision::F32, Precision::F16]
         .into_iter()
         .find(|p| p.to_string() == text)

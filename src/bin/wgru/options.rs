@@ -62,7 +62,7 @@ impl ModelArgs {
     }
 }
 
-fn reset(text: &str) -> Result<ResetForm, String> {
+pub(crate) fn reset(text: &str) -> Result<ResetForm, String> {
     match text {
         "before" => Ok(ResetForm::Before),
         "after" => Ok(ResetForm::After),

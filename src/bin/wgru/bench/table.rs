@@ -1,0 +1,222 @@
+//! Records as text: lines for a terminal, and Markdown.
+
+use std::fmt::Write;
+
+use super::record::{Document, Header, Record, short};
+
+/// What the lines of a run are headed by.
+pub(crate) fn header(h: &Header) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "wgru {}, wgpu {}, {}, {}", h.wgru, h.wgpu, h.os, h.date);
+    for d in &h.devices {
+        let _ = match (&d.backend, &d.driver) {
+            (Some(backend), driver) => writeln!(
+                out,
+                "{}: {backend}, {}, {}",
+                d.name,
+                d.kind,
+                driver.as_deref().filter(|d| !d.is_empty()).unwrap_or("unnamed driver")
+            ),
+            _ => writeln!(
+                out,
+                "{}: {} threads, {}",
+                d.name,
+                d.threads.unwrap_or_default(),
+                d.instructions.as_deref().unwrap_or_default()
+            ),
+        };
+    }
+    if let Some([one, five, _]) = h.load_average {
+        let _ = writeln!(out, "load average before: {one:.2} in a minute, {five:.2} in five");
+    }
+    out
+}
+
+const COLUMNS: [(&str, usize); 10] = [
+    ("e2e p50", 9),
+    ("p95", 9),
+    ("device", 9),
+    ("first", 8),
+    ("runs", 5),
+    ("row-steps/s", 12),
+    ("GFLOP/s", 8),
+    ("weights GB/s", 13),
+    ("memory", 10),
+    ("x CPU", 6),
+];
+
+/// The names of the columns.
+pub(crate) fn head() -> String {
+    let mut out = format!("{:<11}{:<24}{:<22}", "row", "shape", "device");
+    for (name, width) in COLUMNS {
+        let _ = write!(out, "{name:>width$}");
+    }
+    out.push_str("   (times in ms)");
+    out
+}
+
+/// One record as a line.
+pub(crate) fn line(record: &Record, title: &str, cpu_ms: Option<f64>) -> String {
+    let device: String = short(&record.device).chars().take(20).collect();
+    let mut out = format!("{:<11}{title:<24}{device:<22}", record.name);
+    let first = [record.first_open_ms, record.first_session_ms, record.first_run_ms];
+    let ratio = cpu_ms.zip(record.e2e_ms).map(|(cpu, own)| cpu / own);
+    let cells = [
+        number(record.e2e_ms),
+        number(record.e2e_p95_ms),
+        if record.is_cpu() { "-".into() } else { number(record.ms) },
+        number(Some(first.iter().flatten().sum())),
+        record.runs.map_or("-".into(), |n| n.to_string()),
+        record.row_steps_per_s.map_or("-".into(), grouped),
+        number(record.gflops),
+        number(record.weights_gb_per_s),
+        record.device_bytes.filter(|n| *n > 0).map_or("-".into(), memory),
+        number(ratio.filter(|_| !record.is_cpu())),
+    ];
+    for (cell, (_, width)) in cells.iter().zip(COLUMNS) {
+        let _ = write!(out, "{cell:>width$}");
+    }
+    out
+}
+
+/// Three significant digits.
+pub(crate) fn number(value: Option<f64>) -> String {
+    match value {
+        None => "-".into(),
+        Some(v) if v == 0.0 => "0".into(),
+        Some(v) if v >= 100.0 => format!("{v:.0}"),
+        Some(v) if v >= 10.0 => format!("{v:.1}"),
+        Some(v) if v >= 1.0 => format!("{v:.2}"),
+        Some(v) if v >= 0.1 => format!("{v:.3}"),
+        Some(v) => format!("{v:.4}"),
+    }
+}
+
+pub(crate) fn memory(bytes: u64) -> String {
+    format!("{}", indicatif::BinaryBytes(bytes))
+}
+
+/// A large number with a unit of thousands.
+pub(crate) fn grouped(v: f64) -> String {
+    match v {
+        v if v >= 1e9 => format!("{} G", number(Some(v / 1e9))),
+        v if v >= 1e6 => format!("{} M", number(Some(v / 1e6))),
+        v if v >= 1e3 => format!("{} k", number(Some(v / 1e3))),
+        v => number(Some(v)),
+    }
+}
+
+/// Tables of all records in Markdown, one for each reset form: a line a row, a column an engine
+/// and device. The first column is this crate's CPU engine where there is one; the others say how
+/// many times longer they take than the best of this crate's columns, or how many times shorter
+/// this crate's GPU columns are than the first.
+pub(crate) fn markdown(documents: &[Document]) -> String {
+    let all: Vec<&Record> = documents.iter().flat_map(|d| &d.rows).collect();
+    let mut forms: Vec<&str> = all.iter().map(|r| r.reset.as_str()).collect();
+    forms.sort_unstable();
+    forms.dedup();
+    let mut out = String::new();
+    for form in forms {
+        let records: Vec<&Record> = all.iter().copied().filter(|r| r.reset == form).collect();
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        one_form(&mut out, form, &records);
+    }
+    out
+}
+
+fn one_form(out: &mut String, form: &str, records: &[&Record]) {
+    let mut columns: Vec<(String, String)> = Vec::new();
+    let mut rows: Vec<&Record> = Vec::new();
+    for record in records {
+        let column = (record.engine.clone(), record.column());
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+        if !rows.iter().any(|r| r.name == record.name) {
+            rows.push(record);
+        }
+    }
+    // This crate's engines first, the CPU engine before the others.
+    columns.sort_by_key(|(engine, name)| (engine != "wgru", !name.ends_with(" CPU")));
+    let _ = writeln!(out, "Reset-{form}, milliseconds of a whole call (median).\n");
+    let _ = write!(out, "| row | B x T, I→H |");
+    columns.iter().for_each(|(_, name)| {
+        let _ = write!(out, " {} |", cell_text(name));
+    });
+    let _ = write!(out, "\n|---|---|{}\n", "---:|".repeat(columns.len()));
+    for row in rows {
+        let _ = write!(out, "| {} | {} |", cell_text(&row.name), shape(row));
+        let of = |name: &str| records.iter().find(|r| r.name == row.name && r.column() == name);
+        let own = columns.first().filter(|(engine, _)| engine == "wgru");
+        let own = own.and_then(|(_, name)| of(name)).and_then(|r| r.e2e_ms);
+        for (i, (_, name)) in columns.iter().enumerate() {
+            let text = match of(name).and_then(|r| r.e2e_ms) {
+                None => "-".to_owned(),
+                Some(ms) => match own.filter(|own| i > 0 && *own > 0.0) {
+                    Some(own) => format!("{} (x {:.2})", number(Some(ms)), ms / own),
+                    None => number(Some(ms)),
+                },
+            };
+            let _ = write!(out, " {text} |");
+        }
+        out.push('\n');
+    }
+}
+
+fn shape(r: &Record) -> String {
+    if r.steps == 0 {
+        return "-".into();
+    }
+    let mut text = format!("{} x {}, {}→{}", r.batch, r.steps, r.input, r.hidden);
+    if r.layers > 1 {
+        let _ = write!(text, ", {} layers", r.layers);
+    }
+    if r.bi {
+        text.push_str(", both directions");
+    }
+    if r.lengths {
+        text.push_str(", ragged");
+    }
+    text
+}
+
+/// Text that does not end the cell of a table.
+fn cell_text(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let text = [0.0, 0.0123, 0.5, 7.2, 12.34, 4567.8].map(|v| number(Some(v)));
+        assert_eq!(text, ["0", "0.0123", "0.500", "7.20", "12.3", "4568"]);
+        assert_eq!(grouped(12_345_678.0), "12.3 M");
+    }
+
+    #[test]
+    fn tables_join_rows_by_name() {
+        let record = |name: &str, engine: &str, ms| Record {
+            name: name.into(),
+            engine: engine.into(),
+            device: "cpu".into(),
+            mode: "f32".into(),
+            reset: "after".into(),
+            e2e_ms: ms,
+            ..Record::default()
+        };
+        let peers = Document {
+            rows: vec![record("a", "onnx|runtime", Some(3.0)), record("b", "onnx|runtime", None)],
+            ..Document::default()
+        };
+        let own = Document { rows: vec![record("a", "wgru", Some(1.5))], ..Document::default() };
+        let text = markdown(&[peers, own]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[2], "| row | B x T, I→H | wgru CPU | onnx\\|runtime CPU |");
+        assert_eq!(lines[4..], ["| a | - | 1.50 | 3.00 (x 2.00) |", "| b | - | - | - |"]);
+    }
+}
