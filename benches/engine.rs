@@ -87,14 +87,18 @@ fn noop() -> wgru::Result<Device> {
 fn cpu(c: &mut Criterion) {
     let mut group = c.benchmark_group("CPU engine");
     for reset in [ResetForm::After, ResetForm::Before] {
-        for (name, hidden, steps, batch) in
-            [("one step", 64, 1, 1), ("one step", 256, 1, 1), ("sequence", 64, 100, 1), ("batch", 128, 20, 32)]
-        {
+        for (name, hidden, steps, batch) in [
+            ("one step", 64, 1, 1),
+            ("one step", 256, 1, 1),
+            ("sequence", 64, 100, 1),
+            ("batch", 128, 20, 32),
+        ] {
             let gru = network(hidden, 1, Directions::Forward, reset);
             let shape = SequenceShape::new(steps, batch);
             let mut session = gru.session(&Device::cpu(), shape).expect("a session");
             let input = Array3::<f32>::from_elem((steps, batch, hidden), 0.5);
-            let id = BenchmarkId::new(format!("{name}, reset-{reset}"), format!("H {hidden} {shape}"));
+            let id =
+                BenchmarkId::new(format!("{name}, reset-{reset}"), format!("H {hidden} {shape}"));
             group.bench_function(id, |b| b.iter(|| session.run(black_box(input.view()))));
         }
     }

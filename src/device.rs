@@ -4,7 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::auto::{Auto, Calibration, Choice};
+use crate::auto::{Auto, Calibration, Choice, Expectation};
+use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::{AdapterDescription, GpuContext, GpuOptions, adapters};
 use crate::model::Gru;
@@ -61,9 +62,24 @@ impl Device {
     /// ```
     pub fn choose(&self, gru: &Gru, shape: SequenceShape, options: &PlanOptions) -> Result<Choice> {
         match &self.auto {
-            Some(auto) => auto.choose(gru, shape, options),
+            Some(auto) => auto.choose(gru.config(), shape, options),
             None => Ok(Choice { device: self.clone(), reason: None, expected: Vec::new() }),
         }
+    }
+
+    /// What each engine that is considered is expected to take for runs of `shape` of a network of
+    /// `config`: empty, unless this is [`auto`](Self::auto).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`].
+    pub fn expect(
+        &self,
+        config: &GruConfig,
+        shape: SequenceShape,
+        options: &PlanOptions,
+    ) -> Result<Vec<Expectation>> {
+        config.validate()?;
+        Ok(self.auto.as_ref().map_or(Vec::new(), |auto| auto.decide(config, shape, options).1))
     }
 
     /// Whether each session decides.

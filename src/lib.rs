@@ -112,6 +112,7 @@ pub mod reference;
 mod sequence;
 mod session;
 mod shape;
+mod streams;
 mod tensor;
 mod tensor_set;
 #[cfg(test)]
@@ -138,6 +139,7 @@ pub use precision::Precision;
 pub use sequence::{Inputs, Output};
 pub use session::Session;
 pub use shape::SequenceShape;
+pub use streams::Streams;
 pub use tensor::{ElementType, MatrixView, Tensor};
 pub use tensor_set::TensorSet;
 pub use weights::{CellWeights, GruWeights};

@@ -113,6 +113,45 @@ impl OutputFile {
         }
     }
 
+    /// Puts all of `files` into their places, or none: where one fails, those before it are taken
+    /// back. A file system without hard links cannot give back what a file replaced.
+    ///
+    /// # Errors
+    /// Those of [`commit`](OutputFile::commit).
+    pub fn commit_all(files: Vec<Self>) -> Result<()> {
+        let mut replaced = Vec::new();
+        for file in files {
+            let kept = file.keep_old();
+            let outcome = file.commit();
+            match (outcome, kept) {
+                (Ok(()), Some(kept)) => replaced.push(kept),
+                (Ok(()), None) => {}
+                (Err(error), _) => {
+                    for kept in replaced.into_iter().rev() {
+                        // Nothing better can be done with a second failure.
+                        let _ = kept.give_back();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A second name for what the file will replace; `None` where it replaces nothing that could
+    /// be given back.
+    fn keep_old(&self) -> Option<Replaced> {
+        let Sink::Temporary { target, .. } = &self.sink else { return None };
+        if !target.exists() {
+            return Some(Replaced { target: target.clone(), old: None });
+        }
+        let folder = target.parent().filter(|p| !p.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let link = |path: &Path| std::fs::hard_link(target, path);
+        let old = tempfile::Builder::new().prefix(".wgru-").make_in(folder, link).ok()?;
+        Some(Replaced { target: target.clone(), old: Some(old.into_temp_path()) })
+    }
+
     /// The path that was asked for.
     pub(crate) fn name(&self) -> &Path {
         &self.name
@@ -131,6 +170,23 @@ impl Write for OutputFile {
         match &mut self.sink {
             Sink::Temporary { file, .. } => file.flush(),
             Sink::Direct(file) => file.flush(),
+        }
+    }
+}
+
+/// What stood at a path before a file took its place.
+#[derive(Debug)]
+struct Replaced {
+    target: PathBuf,
+    /// `None`: nothing.
+    old: Option<tempfile::TempPath>,
+}
+
+impl Replaced {
+    fn give_back(self) -> io::Result<()> {
+        match self.old {
+            Some(old) => old.persist(self.target).map_err(|e| e.error),
+            None => std::fs::remove_file(self.target),
         }
     }
 }

@@ -21,15 +21,15 @@ use crate::shape::SequenceShape;
 /// [`Gru`]. Runs of shapes that were seen before allocate no GPU object.
 #[derive(Debug)]
 pub struct Session {
-    gru: Gru,
+    pub(crate) gru: Gru,
     shape: SequenceShape,
     precision: Precision,
     device: Device,
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
 
 #[derive(Debug)]
-enum Engine {
+pub(crate) enum Engine {
     Gpu(Box<GpuSession>),
     Cpu(Arc<CpuModel>, Box<CpuSession>),
     Reference,
@@ -239,15 +239,21 @@ impl Session {
     }
 
     /// The shape of the run, after every check that needs no device.
-    fn check(&self, inputs: &Inputs<'_, f32>) -> Result<SequenceShape> {
+    pub(crate) fn check(&self, inputs: &Inputs<'_, f32>) -> Result<SequenceShape> {
         let shape = inputs.validate(self.gru.config())?;
+        self.check_size(shape)?;
+        Ok(shape)
+    }
+
+    /// Checks that the session was made for runs of `shape`.
+    pub(crate) fn check_size(&self, shape: SequenceShape) -> Result<()> {
         if shape.steps > self.shape.steps || shape.batch > self.shape.batch {
             return Err(Error::new(
                 ErrorKind::InvalidShape,
                 format!("the session was made for up to {}, the run has {shape}", self.shape),
             ));
         }
-        Ok(shape)
+        Ok(())
     }
 
     /// Runs checked inputs on the engine.

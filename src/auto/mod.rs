@@ -15,15 +15,15 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
 use crate::cache::{Cache, Key, Kind};
+use crate::config::GruConfig;
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::{AdapterDescription, AdapterKind, GpuContext, GpuOptions, adapters};
-use crate::model::Gru;
 use crate::plan::{Plan, PlanOptions};
 use crate::precision::Precision;
 use crate::shape::SequenceShape;
 use costs::{Class, Costs, Work};
-use decide::{Candidate, decide};
+use decide::{Candidate, Decision, decide};
 
 /// Set and not empty: nothing is measured.
 const VARIABLE: &str = "WGRU_NO_CALIBRATION";
@@ -115,38 +115,11 @@ impl Auto {
     /// The device for runs of `shape`.
     pub(crate) fn choose(
         &self,
-        gru: &Gru,
+        config: &GruConfig,
         shape: SequenceShape,
         options: &PlanOptions,
     ) -> Result<Choice> {
-        let needs_gpu = gpu_option(options);
-        let measure = !is_set(VARIABLE)
-            && match self.calibration {
-                Calibration::Always => true,
-                Calibration::WhereNeeded => self.has_gpu(),
-                Calibration::Never => false,
-            };
-        let (costs, measured) = known_costs(&Subject::Cpu, measure, || Ok(Device::cpu()));
-        let cpu = match needs_gpu {
-            Some(option) => Err(format!("{option} is of GPUs")),
-            None => Ok(costs),
-        };
-        let mut considered = vec![(Candidate { name: "CPU".into(), costs: cpu }, measured)];
-        for (n, gpu) in self.gpus.iter().enumerate() {
-            let name = if self.gpus.len() == 1 { "GPU".into() } else { format!("GPU {n}") };
-            let plan = Plan::new(gru.config(), shape, &gpu.capabilities, options);
-            let (costs, measured) = match plan {
-                Err(error) => (Err(error.to_string()), false),
-                Ok(_) => {
-                    let open = || Ok(Device::from_context(self.context(gpu)?));
-                    let (costs, measured) = known_costs(&Subject::Gpu(gpu), measure, open);
-                    (Ok(costs), measured)
-                }
-            };
-            considered.push((Candidate { name, costs }, measured));
-        }
-        let engines: Vec<Candidate> = considered.iter().map(|(c, _)| c.clone()).collect();
-        let decision = decide(&engines, &Work::new(gru.config(), shape), shape);
+        let (decision, expected) = self.decide(config, shape, options);
         let mut reason = decision.reason;
         if !self.has_gpu() {
             reason.push_str("; there is no GPU, and software adapters are slower than the CPU");
@@ -157,18 +130,50 @@ impl Auto {
             Some(n) => Device::from_context(self.context(&self.gpus[n - 1])?),
         };
         log::info!("auto: {reason}");
-        let names = std::iter::once("CPU engine".to_owned())
-            .chain(self.gpus.iter().map(ToString::to_string));
-        let expected = names
-            .zip(decision.expected)
-            .zip(considered)
-            .map(|((device, microseconds), (_, measured))| Expectation {
-                device,
-                microseconds,
-                measured,
-            })
-            .collect();
         Ok(Choice { device, reason: Some(reason), expected })
+    }
+
+    /// What each engine is expected to take.
+    pub(crate) fn decide(
+        &self,
+        config: &GruConfig,
+        shape: SequenceShape,
+        options: &PlanOptions,
+    ) -> (Decision, Vec<Expectation>) {
+        let measure = !is_set(VARIABLE)
+            && match self.calibration {
+                Calibration::Always => true,
+                Calibration::WhereNeeded => self.has_gpu(),
+                Calibration::Never => false,
+            };
+        let (costs, measured) = known_costs(&Subject::Cpu, measure, || Ok(Device::cpu()));
+        let cpu = match gpu_option(options) {
+            Some(option) => Err(format!("{option} is of GPUs")),
+            None => Ok(costs),
+        };
+        let mut candidates = vec![Candidate { name: "CPU".into(), costs: cpu }];
+        let mut founded = vec![("CPU engine".to_owned(), measured)];
+        for (n, gpu) in self.gpus.iter().enumerate() {
+            let name = if self.gpus.len() == 1 { "GPU".into() } else { format!("GPU {n}") };
+            let plan = Plan::new(config, shape, &gpu.capabilities, options);
+            let (costs, measured) = match plan {
+                Err(error) => (Err(error.to_string()), false),
+                Ok(_) => {
+                    let open = || Ok(Device::from_context(self.context(gpu)?));
+                    let (costs, measured) = known_costs(&Subject::Gpu(gpu), measure, open);
+                    (Ok(costs), measured)
+                }
+            };
+            candidates.push(Candidate { name, costs });
+            founded.push((gpu.to_string(), measured));
+        }
+        let decision = decide(&candidates, &Work::new(config, shape), shape);
+        let expected = founded
+            .into_iter()
+            .zip(&decision.expected)
+            .map(|((device, measured), time)| Expectation { device, microseconds: *time, measured })
+            .collect();
+        (decision, expected)
     }
 
     fn context(&self, gpu: &AdapterDescription) -> Result<GpuContext> {

@@ -65,32 +65,34 @@ impl<'a> Requirements<'a> {
             return Err(Error::new(ErrorKind::InvalidWeights, message));
         }
         for tensor in &self.tensors {
-            check_finite(tensor, options)?;
+            check_finite(tensor, options, &mut description.warnings)?;
             description.count(tensor);
         }
         Ok(Tensors(self.tensors))
     }
 }
 
+/// Adds a warning where `options` allow what is not finite.
+///
 /// # Errors
 /// [`ErrorKind::InvalidWeights`] where a value is NaN or infinite (or overflows f32) and
 /// `options` do not allow it, naming the tensor and the index.
-pub(crate) fn check_finite(tensor: &Tensor, options: &LoadOptions) -> Result<()> {
-    if !options.allow_non_finite
-        && let Some((index, value)) = tensor.first_non_finite()
-    {
-        let why = if value.is_finite() { ", beyond the range of f32" } else { "" };
-        return Err(Error::new(
-            ErrorKind::InvalidWeights,
-            format!(
-                "{} holds {value:e}{why} at {:?}; weights must be finite unless non-finite ones \
-                 are allowed",
-                tensor.name(),
-                tensor.unravel(index)
-            ),
-        ));
+pub(crate) fn check_finite(
+    tensor: &Tensor,
+    options: &LoadOptions,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let Some((index, value)) = tensor.first_non_finite() else { return Ok(()) };
+    let why = if value.is_finite() { ", beyond the range of f32," } else { "" };
+    let found = format!("{} holds {value:e}{why} at {:?}", tensor.name(), tensor.unravel(index));
+    if options.allow_non_finite {
+        warnings.push(format!("{found}: what it reaches is not finite either"));
+        return Ok(());
     }
-    Ok(())
+    Err(Error::new(
+        ErrorKind::InvalidWeights,
+        format!("{found}; weights must be finite unless non-finite ones are allowed"),
+    ))
 }
 
 /// The needed tensors, by slot.

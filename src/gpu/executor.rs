@@ -1,5 +1,7 @@
 //! Walks a plan: records dispatches and copies, submits them in growing pieces, moves data.
 
+mod slots;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use super::context::GpuContext;
 use super::dispatch::record;
 use super::resources::scoped;
 use super::session::{BindKey, GpuSession};
+use super::slots::SlotRows;
 use super::staging::{Mapping, Waiting};
 use super::timing::Activity;
 use super::transfer::Host;
@@ -23,11 +26,13 @@ const LONGEST_SUBMISSION: usize = 512;
 /// Submissions that may wait in the queue: bounds the memory of recorded commands.
 const MAX_IN_FLIGHT: usize = 4;
 
+/// With `slots`, states come from there and go back there; `out.final_state` is left alone.
 pub(super) async fn run(
     session: &mut GpuSession,
     inputs: &Inputs<'_, f32>,
     out: &mut OutputViews<'_, f32>,
     waiting: Waiting,
+    slots: Option<SlotRows<'_>>,
 ) -> Result<()> {
     let plan = Arc::clone(&session.plan);
     let host = Host::new(&plan, *inputs, out)?;
@@ -37,6 +42,7 @@ pub(super) async fn run(
         context,
         plan,
         host,
+        slots,
         waiting,
         encoder: None,
         pass: None,
@@ -84,6 +90,7 @@ struct Recorder<'i, 'a, 'o> {
     context: GpuContext,
     plan: Arc<Plan>,
     host: Host<'i, 'a, 'o>,
+    slots: Option<SlotRows<'a>>,
     waiting: Waiting,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
@@ -309,6 +316,9 @@ impl Recorder<'_, '_, '_> {
         let words = self.host.row_words(rows);
         let target = self.session.rows.clone();
         self.upload_bytes(&target, 0, bytemuck::cast_slice(&words)).await?;
+        if let Some(slots) = self.slots {
+            return self.load_slots(slots, rows).await;
+        }
         let plan = Arc::clone(&self.plan);
         let (layout, directions) = (ArenaLayout::new(&plan), plan.config.num_directions());
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -399,6 +409,9 @@ impl Recorder<'_, '_, '_> {
     }
 
     async fn end_tile(&mut self, rows: &Range<usize>) -> Result<()> {
+        if let Some(slots) = self.slots {
+            return self.exchange(slots, rows, true);
+        }
         let plan = Arc::clone(&self.plan);
         let (layout, directions) = (ArenaLayout::new(&plan), plan.config.num_directions());
         let row_bytes = 16 * quads(plan.config.hidden_size) as u64;

@@ -8,6 +8,7 @@ mod pipelines;
 mod poller;
 mod resources;
 mod session;
+mod slots;
 mod staging;
 #[cfg(test)]
 mod testing;
@@ -20,6 +21,8 @@ pub use adapters::{AdapterDescription, AdapterKind, adapters};
 pub use context::{GpuContext, GpuOptions};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
+pub(crate) use slots::GpuSlots;
+pub(crate) use staging::Waiting;
 pub use timing::DeviceTimes;
 
 /// The version of wgpu that the GPU engine is built on.

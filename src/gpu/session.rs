@@ -188,24 +188,30 @@ impl GpuSession {
     ) -> Result<()> {
         self.prepare(inputs.shape(), inputs.lengths, !out.layers.is_empty())?;
         self.interrupted = true;
-        executor::run(self, inputs, out, waiting).await?;
+        executor::run(self, inputs, out, waiting, None).await?;
         self.interrupted = false;
         Ok(())
     }
 
-    /// Makes the plan for a run, unless it is the last run's.
-    fn prepare(
-        &mut self,
-        shape: SequenceShape,
-        lengths: Option<&[usize]>,
-        all_layers: bool,
-    ) -> Result<()> {
+    /// Remakes what a run that did not end has left in an unknown state.
+    pub(super) fn recover(&mut self) -> Result<()> {
         if self.interrupted {
             self.uploads = UploadRing::new(&self.context, self.capacity.staging)?;
             self.downloads = DownloadRing::new(&self.context, self.capacity.staging)?;
             self.launches_for = None;
             self.interrupted = false;
         }
+        Ok(())
+    }
+
+    /// Makes the plan for a run, unless it is the last run's.
+    pub(super) fn prepare(
+        &mut self,
+        shape: SequenceShape,
+        lengths: Option<&[usize]>,
+        all_layers: bool,
+    ) -> Result<()> {
+        self.recover()?;
         if self.plan.rows.is_for(shape, lengths) && self.plan.options.all_layers == all_layers {
             return Ok(());
         }
@@ -278,6 +284,8 @@ impl GpuSession {
                     Binding::Rows => self.rows.as_entire_binding(),
                     Binding::Gates => self.gates.as_entire_binding(),
                     Binding::Source | Binding::Arena => other.as_entire_binding(),
+                    // Of exchanges, whose bind groups the slots hold.
+                    Binding::Exchange | Binding::Slots => return None,
                 };
                 Some(wgpu::BindGroupEntry { binding, resource })
             })

@@ -23,7 +23,7 @@ pub(super) fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapping {
 
 /// How a run waits for the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub(crate) enum Waiting {
     /// On the calling thread.
     Blocking,
     /// On the context's polling thread: the caller's executor is free meanwhile.

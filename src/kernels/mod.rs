@@ -1,9 +1,11 @@
 //! The compute kernels as data: which WGSL text, which constants, which bindings, how weights are
 //! packed for them. No graphics type appears here.
 
+mod exchange;
 mod launch;
 mod layout;
 
+pub(crate) use exchange::{ExchangeRecord, NOWHERE};
 #[cfg(test)]
 pub(crate) use launch::activation_code;
 pub(crate) use launch::{CellRecord, LaunchRecord};
@@ -23,6 +25,8 @@ pub(crate) enum Kernel {
     StepBeforeGates,
     /// The candidate and update of a reset-before step.
     StepBeforeCandidate,
+    /// States between the slots of streams and an arena.
+    SlotExchange,
 }
 
 /// What a binding holds; its number is its place in [`Kernel::bindings`] order.
@@ -44,12 +48,21 @@ pub(crate) enum Binding {
     Gates,
     /// Storage, written: states, scratch and outputs.
     Arena,
+    /// Storage, read: what an exchange of states is told, and the places of its rows.
+    Exchange,
+    /// Storage, written: the resident states of streams.
+    Slots,
 }
 
 impl Kernel {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] =
-        [Self::InputProjection, Self::StepAfter, Self::StepBeforeGates, Self::StepBeforeCandidate];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::InputProjection,
+        Self::StepAfter,
+        Self::StepBeforeGates,
+        Self::StepBeforeCandidate,
+        Self::SlotExchange,
+    ];
 
     /// The stem that the kernel's WGSL file, labels and printed plans share.
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +71,7 @@ impl Kernel {
             Self::StepAfter => "step_after",
             Self::StepBeforeGates => "step_before_gates",
             Self::StepBeforeCandidate => "step_before_candidate",
+            Self::SlotExchange => "slot_exchange",
         }
     }
 
@@ -67,6 +81,7 @@ impl Kernel {
             Self::StepAfter => include_str!("../../shaders/step_after.wgsl"),
             Self::StepBeforeGates => include_str!("../../shaders/step_before_gates.wgsl"),
             Self::StepBeforeCandidate => include_str!("../../shaders/step_before_candidate.wgsl"),
+            Self::SlotExchange => include_str!("../../shaders/slot_exchange.wgsl"),
         }
     }
 
@@ -76,12 +91,13 @@ impl Kernel {
             Self::InputProjection | Self::StepAfter => GATES,
             Self::StepBeforeGates => 2,
             Self::StepBeforeCandidate => 1,
+            Self::SlotExchange => 0,
         }
     }
 
     /// Whether the kernel runs once a step (and so reads the step's index).
     pub(crate) fn is_step(self) -> bool {
-        self != Self::InputProjection
+        !matches!(self, Self::InputProjection | Self::SlotExchange)
     }
 
     /// `(binding number, role, written)` of every binding; [`Binding::Step`] is left out where
@@ -104,6 +120,11 @@ impl Kernel {
                 (4, Binding::Rows, false),
                 (5, Binding::Gates, false),
                 (6, Binding::Arena, true),
+            ],
+            Self::SlotExchange => &[
+                (0, Binding::Exchange, false),
+                (1, Binding::Slots, true),
+                (2, Binding::Arena, true),
             ],
         }
     }
@@ -158,6 +179,9 @@ impl Variant {
             self.cells,
             self.standard_cell,
         );
+        if self.kernel == Kernel::SlotExchange {
+            return [constants.as_str(), self.kernel.source()].join("\n");
+        }
         [
             constants.as_str(),
             step,

@@ -16,6 +16,7 @@ mod geometry;
 mod memory;
 mod rows;
 mod schedule;
+mod slots;
 mod weights;
 
 pub use capabilities::Capabilities;
@@ -26,6 +27,7 @@ pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
 pub(crate) use rows::RowOrder;
 pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
+pub(crate) use slots::{SlotLayout, SlotList};
 pub(crate) use weights::{Placement, WeightPlan};
 
 use std::ops::Range;
@@ -252,6 +254,11 @@ impl Plan {
     /// Bytes of device memory: weights, biases and a session's buffers, staging included.
     pub fn device_bytes(&self) -> u64 {
         self.weights.bytes() + self.memory.session_bytes() + self.uniform_bytes()
+    }
+
+    /// Bytes of a session's buffers, staging included: what the memory budget bounds.
+    pub fn session_bytes(&self) -> u64 {
+        self.memory.session_bytes()
     }
 
     /// Bytes of packed weights and biases on the device.

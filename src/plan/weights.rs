@@ -37,6 +37,7 @@ impl Placement {
             Kernel::StepAfter => &Gate::ALL,
             Kernel::StepBeforeGates => &[Gate::Reset, Gate::Update],
             Kernel::StepBeforeCandidate => &[Gate::New],
+            Kernel::SlotExchange => &[],
         }
     }
 }

@@ -96,6 +96,9 @@ pub struct Verification {
     /// overflow f32, or an infinity is multiplied by a value that may be 0. Always 0 for ordinary
     /// finite operands.
     pub undecided: u64,
+    /// Of the values compared, those that are NaN on both sides, as their operands demand. Always
+    /// 0 for finite weights, inputs and states, unless a sum overflows.
+    pub not_a_number: u64,
     /// Values outside their bound.
     pub mismatches: u64,
     /// The first mismatches, [`Verification::LISTED`] at most.
@@ -132,6 +135,7 @@ impl Verification {
             return;
         };
         self.compared += 1;
+        self.not_a_number += u64::from(comparison.got.is_nan() && comparison.want.is_nan());
         if self.worst.is_none() || ratio > self.worst_ratio() {
             self.worst = Some(comparison);
         }
@@ -165,6 +169,9 @@ impl fmt::Display for Verification {
             false => "FAILED",
         };
         write!(f, "{verdict}: {} values compared", self.compared)?;
+        if self.not_a_number > 0 {
+            write!(f, ", {} of them NaN on both sides", self.not_a_number)?;
+        }
         if self.undecided > 0 {
             write!(f, ", {} undecided", self.undecided)?;
         }

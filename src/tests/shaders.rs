@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, MathFunction, Module, StorageAccess, TypeInner};
 
-use crate::kernels::{Binding, CellRecord, Kernel, LaunchRecord, Variant};
+use crate::kernels::{Binding, CellRecord, ExchangeRecord, Kernel, LaunchRecord, Variant};
 use crate::{Activation, CellFunctions, Precision};
 
 /// The whole grid; `lanes` and `rows` only set constants.
@@ -244,7 +244,8 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
 
 #[test]
 fn launch_records_have_the_layout_of_the_kernels_structs() {
-    for variant in variants(&[8], &[4]) {
+    let with_record = |v: &Variant| v.kernel != Kernel::SlotExchange;
+    for variant in variants(&[8], &[4]).into_iter().filter(with_record) {
         let (module, _) = validated(&variant);
         let (record, header, cells) = distinct_record(variant.cells);
         let words = record.words();
@@ -271,6 +272,49 @@ fn launch_records_have_the_layout_of_the_kernels_structs() {
             }
         }
     }
+}
+
+#[test]
+fn exchange_records_have_the_layout_of_the_kernels_struct() {
+    let record = ExchangeRecord {
+        store: true,
+        rows: 1001,
+        unit_quads: 1002,
+        state: 1003,
+        state_stride: 1004,
+        layer_stride: 1005,
+        plane: 1006,
+        plane_stride: 1007,
+        place_stride: 1008,
+        first: 1009,
+    };
+    let wanted: ByName = BTreeMap::from([
+        ("store", 1),
+        ("rows", record.rows),
+        ("unit_quads", record.unit_quads),
+        ("state", record.state),
+        ("state_stride", record.state_stride),
+        ("layer_stride", record.layer_stride),
+        ("plane", record.plane),
+        ("plane_stride", record.plane_stride),
+        ("place_stride", record.place_stride),
+        ("first", record.first),
+    ]);
+    let all = variants(&[8], &[4]);
+    let variant = all.iter().find(|v| v.kernel == Kernel::SlotExchange).unwrap();
+    let (module, _) = validated(variant);
+    let (members, _) = members(&module, "Exchange");
+    let words = record.words();
+    let (tail, members) = members.split_last().unwrap();
+    assert_eq!(*tail, ("words".into(), 4 * u32::try_from(words.len()).unwrap()));
+    let seen: ByName = members
+        .iter()
+        .map(|(name, offset)| {
+            let name = wanted.keys().find(|known| *known == name).unwrap();
+            (*name, words[*offset as usize / 4])
+        })
+        .collect();
+    assert_eq!(seen, wanted);
 }
 
 /// Names and offsets of a struct's members, and its size.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{Workplace, assert_words, run, tested_adapters};
+use crate::{Workplace, assert_words, model, run, succeeded, tested_adapters};
 
 /// A row that takes microseconds.
 const QUICK: [&str; 5] = ["bench", "--only", "step", "--seconds", "0.01"];
@@ -156,6 +156,34 @@ fn tables_join_files() {
     let table = place.succeed(&["bench", "--table", "own.json", "peer.jsonl"]);
     assert_words(&table, &["| a | 1 x 2, 3→4 | 2.00 | 5.00 (x 2.50) |", "| b | - | - | - |"]);
     assert_words(&table, &["Reset-before", "| a | - | 3.00 |"]);
+}
+
+/// What `auto` expects of the CPU engine is of the order of what it takes, whatever else runs.
+#[test]
+fn expectations_are_founded() {
+    let place = Workplace::new();
+    let options = ["--device", "cpu", "--json", "b.json", "--seconds", "0.05"];
+    let mut command = place.command(&[&["bench"][..], &options].concat());
+    succeeded(command.env("WGRU_CACHE_DIR", place.path("cache")).env_remove("WGRU_NO_CALIBRATION"));
+    let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
+    let rows = document["rows"].as_array().unwrap();
+    let logs = rows.iter().map(|r| (number(r, "expected_ms") / number(r, "e2e_min_ms")).ln());
+    let ratios: Vec<f64> = logs.collect();
+    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    assert!(rows.len() >= 5 && mean.abs() < 4f64.ln(), "{:.2} on the whole: {rows:?}", mean.exp());
+    assert!(document.get("auto").is_none(), "there is nothing to choose from");
+    // The second time nothing is measured.
+    let plan = ["plan", &model("pytorch_f32"), "--steps", "100", "--batch", "1", "--json"];
+    let mut command = place.command(&plan);
+    command.env("WGRU_CACHE_DIR", place.path("cache")).env("WGRU_NO_CALIBRATION", "1");
+    let auto = &json(&succeeded(&mut command))["auto"];
+    assert_eq!(auto["expected"][0]["measured"], true);
+    assert_words(auto["reason"].as_str().unwrap(), &["CPU: ", " expected", ": one row, 100 steps"]);
+    let place = Workplace::new();
+    let mut command = place.command(&plan);
+    command.env("WGRU_CACHE_DIR", place.path("cache")).env("WGRU_NO_CALIBRATION", "1");
+    assert_eq!(json(&succeeded(&mut command))["auto"]["expected"][0]["measured"], false);
+    assert!(!place.path("cache").exists(), "nothing was measured");
 }
 
 /// Results go to standard output, and a pipe gets the records once.

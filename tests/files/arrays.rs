@@ -245,6 +245,29 @@ fn an_output_appears_whole_or_not_at_all() {
 }
 
 #[test]
+fn several_outputs_appear_all_or_none() {
+    use std::io::Write;
+    let folder = Folder::new();
+    let path = |name: &str| folder.0.path().join(name);
+    let begin = |name: &str| {
+        let mut file = OutputFile::create(path(name)).unwrap();
+        file.write_all(b"after").unwrap();
+        file
+    };
+    fs::write(path("old"), b"before").unwrap();
+    let files = vec![begin("new"), begin("old"), begin("blocked")];
+    // A folder with something in it cannot be replaced.
+    fs::create_dir_all(path("blocked/inner")).unwrap();
+    assert_error(OutputFile::commit_all(files), Io, &["blocked", "cannot write"]);
+    assert_eq!(fs::read(path("old")).unwrap(), b"before");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 2, "nothing is left behind");
+    OutputFile::commit_all(vec![begin("new"), begin("old")]).unwrap();
+    assert_eq!(fs::read(path("new")).unwrap(), b"after");
+    assert_eq!(fs::read(path("old")).unwrap(), b"after");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 3);
+}
+
+#[test]
 fn unwritable_outputs_are_refused_at_once() {
     let folder = Folder::new();
     assert_error(OutputFile::create(folder.0.path()), Io, &["directory"]);

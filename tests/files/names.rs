@@ -140,7 +140,9 @@ fn non_finite_weights_are_named_unless_allowed() {
         set.insert(Tensor::from_f32("weight_hh_l0", &[6, 2], &values).unwrap());
         assert_error(load(&set), InvalidWeights, &["weight_hh_l0", word, "[3, 1]"]);
         let allowed = LoadOptions::new().allow_non_finite(true);
-        assert!(Gru::from_tensors(&set, &allowed).is_ok());
+        let gru = Gru::from_tensors(&set, &allowed).unwrap();
+        let warnings = gru.description().warnings.join("; ");
+        assert!(warnings.contains("weight_hh_l0") && warnings.contains(word), "{warnings}");
     }
     let mut set = set_of(&GRU);
     set.insert(Tensor::from_f64("bias_ih_l0", &[6], &[0.0, 1e39, 0.0, 0.0, 0.0, 0.0]).unwrap());

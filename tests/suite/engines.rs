@@ -21,7 +21,7 @@ pub(crate) struct Engine {
 enum Kind {
     Reference,
     Cpu,
-    Gpu { adapter: AdapterDescription, setting: Setting, device: OnceLock<Device> },
+    Gpu { adapter: Box<AdapterDescription>, setting: Setting, device: OnceLock<Device> },
 }
 
 /// How an adapter is opened.
@@ -50,7 +50,7 @@ pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
             (Setting::Checked, "_checked"),
         ];
         for (setting, suffix) in settings {
-            let adapter = adapter.clone();
+            let adapter = Box::new(adapter.clone());
             engines.push(Engine {
                 name: format!("{name}{suffix}"),
                 kind: Kind::Gpu { adapter, setting, device: OnceLock::new() },

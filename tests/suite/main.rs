@@ -21,6 +21,7 @@ mod refusals;
 mod rows;
 mod sharing;
 mod sizes;
+mod streams;
 mod timing;
 
 use std::process::ExitCode;
@@ -50,13 +51,14 @@ fn main() -> ExitCode {
     for (module, tests) in modules {
         trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
     }
-    let modules: [(&str, &[EngineTest]); 11] = [
+    let modules: [(&str, &[EngineTest]); 12] = [
         ("conformance", conformance::TESTS),
         ("numbers", numbers::TESTS),
         ("laws", laws::TESTS),
         ("rows", rows::TESTS),
         ("sizes", sizes::TESTS),
         ("sharing", sharing::TESTS),
+        ("streams", streams::TESTS),
         ("allocations", allocations::TESTS),
         ("timing", timing::TESTS),
         ("refusals", refusals::TESTS),

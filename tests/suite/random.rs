@@ -1,6 +1,6 @@
 //! Problems at random: sizes, plans and runs that nobody thought of. A failure names its seed.
 
-use wgru::{PlanOptions, SequenceShape};
+use wgru::{Activation, CellFunctions, PlanOptions, Precision, SequenceShape};
 
 use crate::EngineTest;
 use crate::compare::assert_verified;
@@ -13,6 +13,17 @@ pub(crate) const TESTS: &[EngineTest] =
 
 const SESSIONS: u64 = 24;
 
+fn functions(random: &mut Random) -> CellFunctions {
+    let names = ["relu", "hardsigmoid", "softsign", "elu", "leakyrelu", "softplus", "tanh"];
+    let mut any = || {
+        let name = names[random.below(names.len())];
+        Activation::from_name(name, None, None).expect("the name is ONNX's")
+    };
+    let (gate, candidate) = (any(), any());
+    let clip = (random.below(2) == 0).then_some(0.5);
+    CellFunctions { gate, candidate, clip }
+}
+
 /// Each session runs several shapes up to its own, with whatever may be given.
 fn sessions_of_several_runs(engine: &Engine) {
     let mut compared = 0;
@@ -20,7 +31,10 @@ fn sessions_of_several_runs(engine: &Engine) {
         let mut random = Random(seed);
         let sizes = [1 + random.below(20), 1 + random.below(40), 1 + random.below(4)];
         let directions = DIRECTIONS[random.below(3)];
-        let config = config(sizes, directions, RESETS[random.below(2)]);
+        let mut config = config(sizes, directions, RESETS[random.below(2)]);
+        if random.below(3) == 0 {
+            config.functions = [functions(&mut random), functions(&mut random)];
+        }
         let gru = Network::random(config.clone(), random.below(3) > 0, seed).gru();
         let largest = [1 + random.below(12), 1 + random.below(20)];
         let mut maybe = |most| (random.below(2) == 0).then(|| 1 + random.below(most));
@@ -29,6 +43,10 @@ fn sessions_of_several_runs(engine: &Engine) {
             max_tile_rows: maybe(largest[1]),
             memory_budget: maybe(100_000).map(|n| 400_000 + n as u64),
             all_layers: maybe(1).is_some(),
+            precision: match maybe(1) {
+                Some(_) if engine.is_gpu() => Precision::F16,
+                _ => Precision::F32,
+            },
             ..PlanOptions::default()
         };
         let shape = SequenceShape::new(largest[0], largest[1]);

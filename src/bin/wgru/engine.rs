@@ -17,13 +17,13 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "P", default_value = "f32", value_parser = precision)]
     precision: Precision,
     /// Device memory for everything but the weights, bytes (GPU only)
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = at_least_one::<u64>)]
     memory_budget: Option<u64>,
     /// Longest chunk of time steps (GPU only)
-    #[arg(long, value_name = "STEPS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STEPS", allow_negative_numbers = true, value_parser = at_least_one::<usize>)]
     max_chunk_steps: Option<usize>,
     /// Largest tile of batch rows (GPU only)
-    #[arg(long, value_name = "ROWS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = at_least_one::<usize>)]
     max_tile_rows: Option<usize>,
     /// The kernels that compute the steps: auto, step, sequence (GPU only)
     #[arg(long, value_name = "K", default_value = "auto", value_parser = kernels)]
@@ -116,6 +116,11 @@ pub(crate) fn precision(text: &str) -> Result<Precision, String> {
         .into_iter()
         .find(|p| p.to_string() == text)
         .ok_or_else(|| "f32 or f16 is wanted".to_owned())
+}
+
+fn at_least_one<N: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {
+    let number = text.parse::<N>().ok().filter(|n| *n >= N::from(1));
+    number.ok_or_else(|| "a whole number of at least 1 is wanted".to_owned())
 }
 
 fn kernels(text: &str) -> Result<Kernels, String> {

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use wgru::{Activation, Convention, Error, Gru, LoadOptions, ResetForm};
 
+/// What `--convention` takes; ONNX files need none.
+const CONVENTIONS: [&str; 6] = ["auto", "textbook", "pytorch", "keras", "onnx", "wgru"];
+
 /// Which GRU of which file, and what the file does not say.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelArgs {
@@ -16,7 +19,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "N")]
     pub(crate) node: Option<String>,
     /// How the tensors are named and ordered: auto, textbook, pytorch, keras, wgru
-    #[arg(long, value_name = "C", default_value = "auto")]
+    #[arg(long, value_name = "C", default_value = "auto", value_parser = CONVENTIONS,
+          hide_possible_values = true)]
     convention: String,
     /// The reset form, where the file does not say: before, after
     #[arg(long, value_name = "R", value_parser = reset)]

@@ -97,9 +97,7 @@ impl Args {
             };
             written.push(target.write(array)?);
         }
-        for file in written {
-            file.commit()?;
-        }
+        OutputFile::commit_all(written)?;
         let why = match choice.reason.filter(|_| choice.expected.len() > 1) {
             Some(reason) => format!("; auto: {reason}"),
             None => String::new(),

@@ -118,6 +118,7 @@ impl Verdict {
 fn verification_json(v: &Verification) -> Value {
     json!({
         "compared": v.compared,
+        "not_a_number": v.not_a_number,
         "undecided": v.undecided,
         "mismatches": v.mismatches,
         "worst_ratio": v.worst_ratio(),

@@ -198,7 +198,7 @@ impl<'n, 'a> Model<'n, 'a> {
         let mut cells = Vec::new();
         for layer in layers {
             for tensor in [Some(&layer.w), Some(&layer.r), layer.b.as_ref()].into_iter().flatten() {
-                check_finite(tensor, options)?;
+                check_finite(tensor, options, &mut description.warnings)?;
                 description.count(tensor);
             }
             cells.extend(onnx_cells(&layer.w, &layer.r, layer.b.as_ref()));

@@ -57,6 +57,10 @@ fn non_finite_values_compare_by_kind() {
     let mut report = Verification::default();
     report.record(Comparison { location: HERE, got: nan, want: 1.0, bound: f64::INFINITY });
     assert!(!report.passed() && report.is_empty() && report.undecided == 1, "undecided is no pass");
+    report.record(Comparison { location: HERE, got: nan, want: f64::NAN, bound: 1.0 });
+    report.record(Comparison { location: HERE, got: inf, want: f64::INFINITY, bound: 1.0 });
+    assert_eq!((report.compared, report.not_a_number, report.mismatches), (2, 1, 0));
+    assert!(report.to_string().contains("2 values compared, 1 of them NaN on both sides"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use wgru::{Output, Precision, ResetForm};
+use wgru::{Calibration, Device, Output, PlanOptions, Precision, ResetForm};
 
 use crate::engine::precision;
 use crate::failure::{DEVICE_FAILED, Failure};
@@ -197,6 +197,7 @@ impl Bench {
         }
         self.sweep(&sweep_rows)?;
         self.bar.finish_and_clear();
+        self.expectations(rows)?;
         record::add_speedups(&mut self.document.rows);
         self.document.header.load_average_end = host::load_average();
         self.document.header.seconds = self.begin.elapsed().as_secs_f64();
@@ -213,6 +214,7 @@ impl Bench {
             let error = r.error.as_deref().unwrap_or_default();
             last.push_str(&format!("FAILED: {} on {}: {error}\n", r.name, r.device));
         }
+        last.push_str(&self.auto_line());
         last.push_str(&format!("{:.0} s in all\n", self.document.header.seconds));
         self.say(&last)
     }
@@ -322,6 +324,41 @@ impl Bench {
             self.save()?;
         }
         Ok(())
+    }
+
+    /// What `auto` expects of each record, and how its choices compare with the times.
+    fn expectations(&mut self, rows: &[Row]) -> Result<(), Failure> {
+        let auto = Device::auto_with(Calibration::Always);
+        for row in rows {
+            if !self.document.rows.iter().any(|r| r.name == row.name && r.e2e_ms.is_some()) {
+                continue;
+            }
+            // Only the network's description matters.
+            let config = row.config(self.reset);
+            let choice = auto.expect(&config, row.shape(), &PlanOptions::default())?;
+            for record in self.document.rows.iter_mut().filter(|r| r.name == row.name) {
+                let own = choice.iter().find(|e| {
+                    e.device == record.device || (record.is_cpu() && e.device == "CPU engine")
+                });
+                record.expected_ms = own.and_then(|e| e.microseconds).map(|us| us / 1e3);
+            }
+        }
+        let outcome = record::judge_auto(&self.document.rows);
+        self.document.auto = (outcome.rows > 0).then_some(outcome);
+        Ok(())
+    }
+
+    fn auto_line(&self) -> String {
+        let Some(auto) = &self.document.auto else { return String::new() };
+        let misses: String = auto
+            .wrong
+            .iter()
+            .map(|m| format!("; {} takes {:.2} times as long", m.name, m.loss))
+            .collect();
+        format!(
+            "auto takes the faster side on {} of {} rows{misses}\n",
+            auto.faster_side, auto.rows
+        )
     }
 
     /// Writes the records so far, so that a run that is ended leaves them.

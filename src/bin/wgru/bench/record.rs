@@ -17,6 +17,8 @@ pub(crate) struct Document {
     pub(crate) rows: Vec<Record>,
     pub(crate) skipped: Vec<Skipped>,
     pub(crate) sweep: Vec<Record>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) auto: Option<AutoOutcome>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -65,6 +67,57 @@ pub(crate) struct Verified {
     pub(crate) values: u64,
     pub(crate) worst_ratio: f64,
     pub(crate) whole_output: String,
+}
+
+/// How the choices of `auto` compare with what was timed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct AutoOutcome {
+    pub(crate) rows: usize,
+    pub(crate) faster_side: usize,
+    pub(crate) wrong: Vec<AutoMiss>,
+}
+
+/// A row on which another device than the expected one was the fastest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct AutoMiss {
+    pub(crate) name: String,
+    pub(crate) chosen: String,
+    /// How many times longer the chosen one takes.
+    pub(crate) loss: f64,
+}
+
+/// What `auto` expected against what was timed, by row; rows of one device decide nothing.
+/// Software adapters are none of its candidates.
+pub(crate) fn judge_auto(rows: &[Record]) -> AutoOutcome {
+    let mut outcome = AutoOutcome::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for row in rows {
+        if seen.contains(&row.name.as_str()) {
+            continue;
+        }
+        seen.push(&row.name);
+        let of_row = rows.iter().filter(|r| r.name == row.name);
+        let sides: Vec<(&Record, f64, f64)> =
+            of_row.filter_map(|r| Some((r, r.expected_ms?, r.e2e_ms?))).collect();
+        let chosen = sides.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let fastest = sides.iter().min_by(|a, b| a.2.total_cmp(&b.2));
+        let (Some(chosen), Some(fastest), true) = (chosen, fastest, sides.len() > 1) else {
+            continue;
+        };
+        outcome.rows += 1;
+        if chosen.0.device == fastest.0.device {
+            outcome.faster_side += 1;
+        } else {
+            outcome.wrong.push(AutoMiss {
+                name: row.name.clone(),
+                chosen: chosen.0.device.clone(),
+                loss: chosen.2 / fastest.2,
+            });
+        }
+    }
+    outcome
 }
 
 /// One shape on one engine and device.
@@ -117,6 +170,7 @@ pub(crate) struct Record {
     pub(crate) device_bytes: Option<u64>,
     pub(crate) verified: Option<Verified>,
     pub(crate) speedup: Option<f64>,
+    pub(crate) expected_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
@@ -194,4 +248,31 @@ pub(crate) fn read(path: &Path) -> Result<Document, Failure> {
         return Err(wrong(&format!("a record of {} has no name", row.engine)));
     }
     Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_choices_of_auto_are_judged() {
+        let record = |name: &str, device: &str, expected_ms, e2e_ms| Record {
+            name: name.into(),
+            device: device.into(),
+            expected_ms,
+            e2e_ms: Some(e2e_ms),
+            ..Record::default()
+        };
+        let rows = [
+            record("right", "cpu", Some(1.0), 2.0),
+            record("right", "gpu", Some(3.0), 4.0),
+            record("wrong", "cpu", Some(1.0), 6.0),
+            record("wrong", "gpu", Some(3.0), 4.0),
+            record("alone", "cpu", Some(1.0), 6.0),
+            record("alone", "software", None, 6.0),
+        ];
+        let miss = AutoMiss { name: "wrong".into(), chosen: "cpu".into(), loss: 1.5 };
+        let wanted = AutoOutcome { rows: 2, faster_side: 1, wrong: vec![miss] };
+        assert_eq!(judge_auto(&rows), wanted);
+    }
 }

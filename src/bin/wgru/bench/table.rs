@@ -36,13 +36,13 @@ const COLUMNS: [(&str, usize); 10] = [
     ("e2e p50", 9),
     ("p95", 9),
     ("device", 9),
-    ("first", 8),
-    ("runs", 5),
+    ("first", 9),
+    ("runs", 6),
     ("row-steps/s", 12),
-    ("GFLOP/s", 8),
+    ("GFLOP/s", 9),
     ("weights GB/s", 13),
-    ("memory", 10),
-    ("x CPU", 6),
+    ("memory", 12),
+    ("x CPU", 8),
 ];
 
 /// The names of the columns.
@@ -60,7 +60,7 @@ pub(crate) fn line(record: &Record, title: &str, cpu_ms: Option<f64>) -> String 
     let device: String = short(&record.device).chars().take(20).collect();
     let mut out = format!("{:<11}{title:<24}{device:<22}", record.name);
     let first = [record.first_open_ms, record.first_session_ms, record.first_run_ms];
-    let ratio = cpu_ms.zip(record.e2e_ms).map(|(cpu, own)| cpu / own);
+    let times = cpu_ms.zip(record.e2e_ms).map(|(cpu, own)| cpu / own);
     let cells = [
         number(record.e2e_ms),
         number(record.e2e_p95_ms),
@@ -71,7 +71,7 @@ pub(crate) fn line(record: &Record, title: &str, cpu_ms: Option<f64>) -> String 
         number(record.gflops),
         number(record.weights_gb_per_s),
         record.device_bytes.filter(|n| *n > 0).map_or("-".into(), memory),
-        number(ratio.filter(|_| !record.is_cpu())),
+        times.filter(|_| !record.is_cpu()).map_or("-".into(), ratio),
     ];
     for (cell, (_, width)) in cells.iter().zip(COLUMNS) {
         let _ = write!(out, "{cell:>width$}");
@@ -84,16 +84,25 @@ pub(crate) fn number(value: Option<f64>) -> String {
     match value {
         None => "-".into(),
         Some(v) if v == 0.0 => "0".into(),
-        Some(v) if v >= 100.0 => format!("{v:.0}"),
-        Some(v) if v >= 10.0 => format!("{v:.1}"),
-        Some(v) if v >= 1.0 => format!("{v:.2}"),
-        Some(v) if v >= 0.1 => format!("{v:.3}"),
+        Some(v) if v >= 99.95 => format!("{v:.0}"),
+        Some(v) if v >= 9.995 => format!("{v:.1}"),
+        Some(v) if v >= 0.9995 => format!("{v:.2}"),
+        Some(v) if v >= 0.09995 => format!("{v:.3}"),
         Some(v) => format!("{v:.4}"),
     }
 }
 
 pub(crate) fn memory(bytes: u64) -> String {
     format!("{}", indicatif::BinaryBytes(bytes))
+}
+
+/// A ratio in two digits or three.
+pub(crate) fn ratio(value: f64) -> String {
+    match value {
+        v if v >= 9.95 => number(Some(v)),
+        v if v >= 0.0995 => format!("{v:.2}"),
+        v => format!("{v:.3}"),
+    }
 }
 
 /// A large number with a unit of thousands.
@@ -193,8 +202,8 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        let text = [0.0, 0.0123, 0.5, 7.2, 12.34, 4567.8].map(|v| number(Some(v)));
-        assert_eq!(text, ["0", "0.0123", "0.500", "7.20", "12.3", "4568"]);
+        let text = [0.0, 0.0123, 0.5, 7.2, 99.97, 4567.8].map(|v| number(Some(v)));
+        assert_eq!(text, ["0", "0.0123", "0.500", "7.20", "100", "4568"]);
         assert_eq!(grouped(12_345_678.0), "12.3 M");
     }
 

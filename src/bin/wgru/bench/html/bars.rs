@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::escape;
 use crate::bench::grid::Row;
 use crate::bench::record::{Record, short};
-use crate::bench::table::number;
+use crate::bench::table::{number, ratio};
 
 /// Height of a bar's line; what a column of values is aligned with.
 const LINE: usize = 16;
@@ -57,8 +57,10 @@ pub(super) fn speedups(rows: &[Record], devices: &[&str], colors: &[String]) -> 
             let y = 7 + i * LINE + 1;
             let _ = write!(
                 out,
-                "<rect class=\"bar\" style=\"--c:{color}\" x=\"{:.2}%\" y=\"{y}\" width=\"{:.2}%\" \
-                 height=\"{}\" rx=\"2\"><title>{}: {} ms on {}</title></rect>",
+                "<rect class=\"bar{}\" style=\"--c:{color}\" x=\"{:.2}%\" y=\"{y}\" \
+                 width=\"{:.2}%\" height=\"{}\" rx=\"2\"><title>{}: {} ms on {}</title></rect>",
+                // Where the CPU is ahead, the bar is pale.
+                if speedup < 1.0 { " behind" } else { "" },
                 a.min(b),
                 (a - b).abs().max(0.3),
                 LINE - 4,
@@ -66,7 +68,7 @@ pub(super) fn speedups(rows: &[Record], devices: &[&str], colors: &[String]) -> 
                 number(record.e2e_ms),
                 escape(short(&record.device)),
             );
-            let _ = write!(values, "<div>{}×</div>", number(Some(speedup)));
+            let _ = write!(values, "<div>{}×</div>", ratio(speedup));
         }
         let _ = writeln!(out, "</svg><div class=\"value\">{values}</div>");
     }

@@ -6,7 +6,7 @@ mod latency;
 use std::fmt::Write;
 
 use super::record::{Document, Record, short};
-use super::table::{grouped, memory, number};
+use super::table::{grouped, memory, number, ratio};
 
 /// Colours of adapters in the order of the header; the CPU has its own.
 const COLORS: [&str; 5] = ["var(--s0)", "var(--s3)", "var(--s1)", "var(--s4)", "var(--s2)"];
@@ -93,10 +93,21 @@ fn figures(out: &mut String, document: &Document, devices: &[&str]) {
     let mut all: Vec<(String, String)> = Vec::new();
     let gpu: Vec<&Record> =
         document.rows.iter().filter(|r| !r.is_cpu() && r.speedup.is_some()).collect();
-    let by_speed = |a: &&&Record, b: &&&Record| a.speedup.partial_cmp(&b.speedup).unwrap();
+    let by_speed = |a: &&&Record, b: &&&Record| {
+        a.speedup.unwrap_or_default().total_cmp(&b.speedup.unwrap_or_default())
+    };
     if let Some(best) = gpu.iter().max_by(by_speed) {
-        let text = format!("largest speed-up over the CPU, {}", escape(&best.name));
-        all.push((format!("{}×", number(best.speedup)), text));
+        let (speedup, name) = (best.speedup.unwrap_or(1.0), escape(&best.name));
+        all.push(match speedup >= 1.0 {
+            true => (
+                format!("{}×", ratio(speedup)),
+                format!("largest speed-up over the CPU engine, {name}"),
+            ),
+            false => (
+                format!("{}×", ratio(1.0 / speedup)),
+                format!("least lead of the CPU engine, on {name}"),
+            ),
+        });
         let ahead = gpu.iter().filter(|r| r.speedup > Some(1.0)).count();
         all.push((format!("{ahead} of {}", gpu.len()), "rows where the GPU is ahead".into()));
     }
@@ -215,7 +226,7 @@ fn numbers(out: &mut String, d: &Document) {
             number(r.gflops),
             number(r.weights_gb_per_s),
             r.device_bytes.filter(|n| *n > 0).map_or("-".into(), memory),
-            number(r.speedup.filter(|_| !r.is_cpu())),
+            r.speedup.filter(|_| !r.is_cpu()).map_or("-".into(), ratio),
             number(r.verified.as_ref().map(|v| v.worst_ratio)),
         ];
         for cell in cells {
