@@ -43,6 +43,7 @@ pub(crate) struct Key {
 
 impl Key {
     /// The record of a part of the subject, such as a shape on an adapter.
+    #[allow(dead_code, reason = "for records of tuning")]
     pub(crate) fn of_part(&self, part: &str) -> Self {
         Self { subject: format!("{} | {part}", self.subject), state: self.state.clone() }
     }

@@ -148,7 +148,24 @@ pub struct ListedGru {
     pub convention: Convention,
     /// Its configuration, or why it does not load: one line.
     pub config: Result<GruConfig, String>,
+    /// Facts worth knowing, one a line; none where it does not load.
+    pub notes: Vec<String>,
+    /// What is probably wrong, one a line; none where it does not load.
+    pub warnings: Vec<String>,
 }
+
+impl ListedGru {
+    /// The entry for what loading it gave.
+    pub(crate) fn new(name: &str, convention: Convention, loaded: LoadResult) -> Self {
+        let (config, notes, warnings) = match loaded {
+            Ok((config, description)) => (Ok(config), description.notes, description.warnings),
+            Err(error) => (Err(error.to_string()), Vec::new(), Vec::new()),
+        };
+        Self { name: name.to_owned(), convention, config, notes, warnings }
+    }
+}
+
+type LoadResult = crate::error::Result<(GruConfig, Description)>;
 
 impl fmt::Display for ListedGru {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

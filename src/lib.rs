@@ -89,7 +89,6 @@
 mod activation;
 pub mod array_file;
 mod auto;
-#[allow(dead_code, reason = "what keeps records is being built on it")]
 mod cache;
 mod cell;
 mod config;
@@ -107,6 +106,7 @@ mod output_file;
 mod pack;
 mod plan;
 mod precision;
+mod probe;
 mod random;
 pub mod reference;
 mod sequence;
@@ -136,6 +136,10 @@ pub use model::Gru;
 pub use output_file::OutputFile;
 pub use plan::{Capabilities, KernelFamily, Plan, PlanOptions};
 pub use precision::Precision;
+pub use probe::{
+    Figure, MatrixShape, Parameters, ProbeOptions, ProbeReport, ProbedAdapter, Problem, Quantity,
+    Spread, probe,
+};
 pub use sequence::{Inputs, Output};
 pub use session::Session;
 pub use shape::SequenceShape;

@@ -102,16 +102,13 @@ impl Costs {
 
     /// Costs of a device that was never measured: the order of magnitude of its class.
     pub(crate) fn assumed(class: Class) -> Self {
-        // Operations, bytes of weights and bytes of transfers a microsecond; a step's and a call's
-        // fixed part.
-        let (flops, weights, bytes, fixed, call) = match class {
-            Class::Cpu { threads } => {
-                let n = threads as f64;
-                (30e3 * (1.0 + 0.7 * (n - 1.0)), 40e3, 1e9, 0.5, 3.0)
-            }
-            Class::Discrete => (4e6, 500e3, 5e3, 7.0, 250.0),
-            Class::Shared => (400e3, 40e3, 8e3, 12.0, 250.0),
-        };
+        Self::of_rates(&class.rates(), matches!(class, Class::Cpu { .. }))
+    }
+
+    /// Costs of a device of these rates.
+    #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
+    pub(crate) fn of_rates(rates: &Rates, cpu: bool) -> Self {
+        let Rates { flops, weights, bytes, step: fixed, call } = *rates;
         let step = HIDDEN.map(|h| {
             ROWS.map(|rows| {
                 let weights_of_step = 3.0 * (h * h) as f64;
@@ -119,7 +116,6 @@ impl Costs {
                 fixed + products.max(4.0 * weights_of_step / weights)
             })
         });
-        let cpu = matches!(class, Class::Cpu { .. });
         Self {
             call,
             step,
@@ -149,6 +145,38 @@ pub(crate) enum Class {
     Discrete,
     /// A GPU that shares the processor's memory, or of an unknown kind.
     Shared,
+}
+
+/// What costs follow from, where no network has been timed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rates {
+    /// Operations a microsecond, at the share of the peak that products reach.
+    pub(crate) flops: f64,
+    /// Bytes of weights a microsecond.
+    pub(crate) weights: f64,
+    /// Bytes of transfers a microsecond.
+    pub(crate) bytes: f64,
+    /// Microseconds of a step and of a call that compute next to nothing.
+    pub(crate) step: f64,
+    pub(crate) call: f64,
+}
+
+impl Class {
+    #[expect(clippy::cast_precision_loss, reason = "threads are few")]
+    pub(crate) fn rates(self) -> Rates {
+        match self {
+            Self::Cpu { threads } => {
+                let flops = 30e3 * (1.0 + 0.7 * (threads as f64 - 1.0));
+                Rates { flops, weights: 40e3, bytes: 1e9, step: 0.5, call: 3.0 }
+            }
+            Self::Discrete => {
+                Rates { flops: 4e6, weights: 500e3, bytes: 5e3, step: 7.0, call: 250.0 }
+            }
+            Self::Shared => {
+                Rates { flops: 400e3, weights: 40e3, bytes: 8e3, step: 12.0, call: 250.0 }
+            }
+        }
+    }
 }
 
 /// The value at `x` of a line through three points on logarithmic scales. Beyond its ends the

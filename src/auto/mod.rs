@@ -21,8 +21,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::{AdapterDescription, AdapterKind, GpuContext, GpuOptions, adapters};
 use crate::plan::{Plan, PlanOptions};
 use crate::precision::Precision;
+use crate::probe::ProbeReport;
 use crate::shape::SequenceShape;
-use costs::{Class, Costs, Work};
+use costs::{Class, Costs, Rates, Work};
 use decide::{Candidate, Decision, decide};
 
 /// Set and not empty: nothing is measured.
@@ -40,8 +41,8 @@ pub enum Calibration {
     WhereNeeded,
     /// Also where there is nothing to choose, for the sake of the expected time.
     Always,
-    /// Cached measurements are used; what was never measured is taken for an ordinary device of
-    /// its class. The same on every run.
+    /// Cached measurements are used, those of [`probe`](crate::probe) too; what was never measured
+    /// is taken for an ordinary device of its class. The same on every run.
     Never,
 }
 
@@ -224,11 +225,31 @@ impl Subject<'_> {
                 subject: "CPU engine".into(),
                 state: format!("{}, {} threads", processor(), threads()),
             },
-            Self::Gpu(gpu) => Key {
-                subject: format!("{} ({})", gpu.name, gpu.backend),
-                state: gpu.driver.clone(),
-            },
+            Self::Gpu(gpu) => gpu.cache_key(),
         }
+    }
+}
+
+/// The rates of a GPU by an earlier probe of it, those of its class where the probe has none.
+/// Products reach a part of the peak.
+fn probed(class: Class, report: Option<ProbeReport>) -> Rates {
+    const SHARE: f64 = 0.35;
+    let (rates, Some(report)) = (class.rates(), report) else { return class.rates() };
+    // GFLOP/s and GB/s are thousands of operations and bytes a microsecond.
+    let thousands = |value: Option<f64>, factor: f64, otherwise: f64| {
+        value.filter(|v| v.is_finite() && *v > 0.0).map_or(otherwise, |v| 1e3 * factor * v)
+    };
+    let latency = |value: Option<f64>, otherwise: f64| {
+        value.filter(|v| v.is_finite() && *v > 0.0).unwrap_or(otherwise)
+    };
+    let there_and_back = [report.upload_us(), report.read_back_us()];
+    let call = there_and_back.into_iter().sum::<Option<f64>>();
+    Rates {
+        flops: thousands(report.f32_gflops(), SHARE, rates.flops),
+        weights: thousands(report.read_gbps(4 << 20), SHARE, rates.weights),
+        bytes: thousands(report.read_back_gbps(), 1.0, rates.bytes),
+        step: latency(report.dispatch_latency_us(64), rates.step),
+        call: latency(call, rates.call),
     }
 }
 
@@ -258,7 +279,12 @@ fn known_costs(
     if let Some((_, costs)) = known.iter().find(|(k, _)| *k == key) {
         return (costs.clone(), true);
     }
-    let assumed = Costs::assumed(subject.class());
+    let assumed = match subject {
+        Subject::Cpu => Costs::assumed(subject.class()),
+        Subject::Gpu(gpu) => {
+            Costs::of_rates(&probed(subject.class(), ProbeReport::cached_of(gpu)), false)
+        }
+    };
     let cache = Cache::open();
     let cached = cache.read::<Costs>(KIND, &key).filter(Costs::is_sound);
     let costs = match cached {

@@ -11,6 +11,7 @@ fn adapter(index: usize, name: &str, backend: &str, kind: AdapterKind) -> Adapte
         subgroup_sizes: [32, 32],
         features: Vec::new(),
         workgroup_memory: 1 << 14,
+        pci_ids: [0, 0],
         capabilities: Capabilities::downlevel(),
     }
 }

@@ -142,12 +142,10 @@ pub(crate) fn list(
     options: &LoadOptions,
 ) -> Result<Vec<ListedGru>> {
     let statements = Statements::from_metadata(set.metadata())?;
-    let listed = module::find(set, &statements).into_iter().map(|module| ListedGru {
-        name: module.display_name().to_owned(),
-        convention: module.convention,
-        config: load_module(set, &module, format, &statements, options)
-            .map(|loaded| loaded.config)
-            .map_err(|e| e.to_string()),
+    let listed = module::find(set, &statements).into_iter().map(|module| {
+        let loaded = load_module(set, &module, format, &statements, options);
+        let loaded = loaded.map(|loaded| (loaded.config, loaded.description));
+        ListedGru::new(module.display_name(), module.convention, loaded)
     });
     Ok(listed.collect())
 }

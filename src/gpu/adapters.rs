@@ -59,7 +59,6 @@ pub struct AdapterDescription {
 
 impl AdapterDescription {
     /// What measurements of the adapter are filed under: another driver makes them stale.
-    #[allow(dead_code, reason = "what keeps records is being built on it")]
     pub(crate) fn cache_key(&self) -> Key {
         let [vendor, device] = self.pci_ids;
         let subject =

@@ -6,6 +6,7 @@ mod dispatch;
 mod executor;
 mod pipelines;
 mod poller;
+mod probe;
 mod resources;
 mod session;
 mod slots;
@@ -19,6 +20,8 @@ mod weights;
 
 pub use adapters::{AdapterDescription, AdapterKind, adapters};
 pub use context::{GpuContext, GpuOptions};
+#[cfg(test)]
+pub(crate) use probe::{Faults, texts};
 pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
 pub(crate) use slots::GpuSlots;

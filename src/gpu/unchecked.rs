@@ -1,4 +1,5 @@
-//! The crate's only `unsafe` code: shader modules without run-time checks.
+//! The crate's only `unsafe` code: shader modules without run-time checks, and the token of
+//! experimental features.
 #![expect(unsafe_code, reason = "this module exists to hold it")]
 
 /// Compiles `wgsl`. With `checked` false the driver's code omits index clamping and the loop
@@ -22,7 +23,18 @@ pub(super) fn shader_module(
     // that sized the buffers, and row indices are clamped or padded as each kernel's comments say.
     // Every loop has a constant or plan-given bound, so none runs forever. No integer division has
     // a divisor that can be zero. The test suite runs the kernels both ways.
+    // Kernels of `shaders/probe` index by masks below their buffers' lengths, or within a grid that
+    // the probe sized the buffer for; their rounds and polls are bounded by the host's parameters.
     unsafe {
         device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
     }
+}
+
+/// Leave to open a device with experimental features, which only `probe` asks for.
+pub(super) fn experimental_features() -> wgpu::ExperimentalFeatures {
+    // SAFETY: the token states that wgpu's experimental interfaces may have defects with undefined
+    // behaviour. Only cooperative matrices are requested with it, on a device that the probe opens
+    // for them alone and drops afterwards; their kernels are this crate's, their tiles lie within
+    // buffers that the probe sized for the product.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

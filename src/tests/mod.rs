@@ -9,6 +9,7 @@ mod noop;
 mod plan_invariants;
 mod plan_properties;
 mod plans;
+mod probe;
 mod shaders;
 mod support;
 mod translations;

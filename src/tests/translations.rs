@@ -7,11 +7,15 @@ use naga::Module;
 use naga::valid::ModuleInfo;
 
 use super::shaders::{validated, variants};
-use crate::kernels::Variant;
+
+/// Khronos's validator, where it is installed.
+pub(super) fn spirv_validator() -> Option<Validate> {
+    Validate::find("spirv-val", &["--target-env", "vulkan1.1", "-"])
+}
 
 #[test]
 fn every_variant_translates_to_every_target() {
-    let spirv_val = Validate::find("spirv-val", &["--target-env", "vulkan1.1", "-"]);
+    let spirv_val = spirv_validator();
     for variant in variants(&[1, 8, 32], &[1, 8]) {
         let (module, info) = validated(&variant);
         let words = spirv(&module, &info).unwrap_or_else(|e| panic!("{variant:?}: {e}"));
@@ -28,7 +32,10 @@ fn every_variant_translates_to_every_target() {
     }
 }
 
-fn spirv(module: &Module, info: &ModuleInfo) -> Result<Vec<u32>, naga::back::spv::Error> {
+pub(super) fn spirv(
+    module: &Module,
+    info: &ModuleInfo,
+) -> Result<Vec<u32>, naga::back::spv::Error> {
     use naga::back::spv;
     let pipeline = spv::PipelineOptions {
         shader_stage: naga::ShaderStage::Compute,
@@ -37,7 +44,7 @@ fn spirv(module: &Module, info: &ModuleInfo) -> Result<Vec<u32>, naga::back::spv
     spv::write_vec(module, info, &spv::Options::default(), Some(&pipeline))
 }
 
-fn msl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::msl::Error> {
+pub(super) fn msl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::msl::Error> {
     use naga::back::msl;
     let resources = msl::EntryPointResources {
         immediates_buffer: Some(8),
@@ -58,7 +65,7 @@ fn msl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::msl::Er
     Ok(text)
 }
 
-fn hlsl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::hlsl::Error> {
+pub(super) fn hlsl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::hlsl::Error> {
     use naga::back::hlsl;
     let options = hlsl::Options {
         shader_model: hlsl::ShaderModel::V6_0,
@@ -76,9 +83,13 @@ fn hlsl(module: &Module, info: &ModuleInfo) -> Result<String, naga::back::hlsl::
 }
 
 /// A second compiler's front end, where its program is installed.
+pub(super) fn tint() -> Option<Validate> {
+    Validate::find("tint", &["-f", "wgsl", "--input-format", "wgsl", "-"])
+}
+
 #[test]
 fn tint_accepts_every_kernel() {
-    let Some(tint) = Validate::find("tint", &["-f", "wgsl", "--input-format", "wgsl", "-"]) else {
+    let Some(tint) = tint() else {
         println!("tint is not on the PATH");
         return;
     };
@@ -89,7 +100,7 @@ fn tint_accepts_every_kernel() {
 }
 
 /// A program that reads a shader from its standard input and fails where it is invalid.
-struct Validate {
+pub(super) struct Validate {
     program: &'static str,
     arguments: &'static [&'static str],
 }
@@ -101,9 +112,9 @@ impl Validate {
         here.then_some(Self { program, arguments })
     }
 
-    fn accepts(&self, shader: &[u8], variant: &Variant) {
+    pub(super) fn accepts(&self, shader: &[u8], what: &impl std::fmt::Debug) {
         let (accepted, message) = self.run(shader);
-        assert!(accepted, "{}: {variant:?}: {message}", self.program);
+        assert!(accepted, "{}: {what:?}: {message}", self.program);
     }
 
     fn run(&self, shader: &[u8]) -> (bool, String) {

@@ -3,6 +3,7 @@
 mod bench;
 mod case;
 mod npy;
+mod probe;
 mod refusals;
 mod reports;
 mod results;

@@ -67,10 +67,7 @@ impl EngineArgs {
 
     /// Opens the device; `auto` is still undecided.
     pub(crate) fn open(&self) -> Result<(Device, PlanOptions), Failure> {
-        let request = match &self.device {
-            Some(request) => request.clone(),
-            None => from_environment()?,
-        };
+        let request = requested(self.device.as_deref())?;
         let device = Device::find(&request)?;
         let undecided = device.is_auto() && !auto_candidates().is_empty();
         if device.gpu_context().is_none() && !undecided {
@@ -99,8 +96,12 @@ impl EngineArgs {
     }
 }
 
-/// The device that `WGRU_DEVICE` asks for; `auto` where it is unset or empty.
-fn from_environment() -> Result<String, Failure> {
+/// The device that the option, else `WGRU_DEVICE`, asks for; `auto` where both are absent or the
+/// variable is empty.
+pub(crate) fn requested(option: Option<&str>) -> Result<String, Failure> {
+    if let Some(request) = option {
+        return Ok(request.to_owned());
+    }
     match std::env::var("WGRU_DEVICE") {
         Ok(request) if !request.is_empty() => Ok(request),
         Err(std::env::VarError::NotUnicode(request)) => Err(Failure::Request(format!(

@@ -51,12 +51,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     if listed.len() > 1 {
         writeln!(out, "\nrecurrent networks in this file:")?;
-        for one in &listed {
-            writeln!(out, "  {one}")?;
+        for (index, one) in listed.iter().enumerate() {
+            match one.convention {
+                Convention::Onnx => writeln!(out, "  {index}: {one}")?,
+                _ => writeln!(out, "  {one}")?,
+            }
+            if gru.is_none() {
+                for note in &one.notes {
+                    writeln!(out, "     note: {note}")?;
+                }
+                for warning in &one.warnings {
+                    writeln!(out, "     WARNING: {warning}")?;
+                }
+            }
         }
         if gru.is_none() {
             let option = match listed[0].convention {
-                Convention::Onnx => "--node",
+                Convention::Onnx => "--node and its name or number",
                 _ => "--prefix",
             };
             writeln!(out, "choose one with {option}")?;
@@ -180,6 +191,8 @@ fn listed_json(listed: &ListedGru) -> Value {
         "name": listed.name,
         "convention": listed.convention.to_string(),
         "error": listed.config.as_ref().err(),
+        "notes": listed.notes,
+        "warnings": listed.warnings,
     });
     if let Ok(config) = &listed.config {
         add_sizes(&mut value, config);

@@ -9,6 +9,7 @@ mod failure;
 mod info;
 mod options;
 mod plan;
+mod probe;
 mod progress;
 mod run;
 mod sequences;
@@ -43,6 +44,8 @@ enum Command {
     Bench(Box<bench::Args>),
     /// Show what would be dispatched, with which kernels, why, and how much memory it takes
     Plan(plan::Args),
+    /// Measure what an adapter can really do, and keep it for later runs
+    Probe(probe::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Probe(args) => probe::run(&args),
     });
     match outcome {
         Ok(code) => code,

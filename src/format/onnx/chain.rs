@@ -22,19 +22,32 @@ enum Dim {
 const MAX_STEPS: usize = 12;
 
 /// Whether the nodes, each reading the one before, are exactly the layers of one network.
-pub(super) fn is_one_network(graph: &Graph<'_>, layers: &[&GruNode<'_>]) -> bool {
+///
+/// # Errors
+/// Why they are not.
+pub(super) fn one_network(graph: &Graph<'_>, layers: &[&GruNode<'_>]) -> Result<(), &'static str> {
     let first = layers[0];
-    let d = first.attributes.directions.count();
-    let same = layers.iter().enumerate().all(|(l, node)| {
-        node.attributes.directions == first.attributes.directions
-            && node.attributes.reset == first.attributes.reset
-            && node.attributes.functions == first.attributes.functions
-            && !node.attributes.batch_first
-            && node.hidden_size == first.hidden_size
-            && (l == 0 || node.input_size == d * first.hidden_size)
-            && node.sequence_lens == first.sequence_lens
-    });
-    same && states_fit(layers, d) && final_states_fit(graph, layers)
+    let (a, d) = (&first.attributes, first.attributes.directions.count());
+    let every = |same: &dyn Fn(&GruNode<'_>) -> bool| layers.iter().all(|node| same(node));
+    let above = |same: &dyn Fn(&GruNode<'_>) -> bool| layers[1..].iter().all(|node| same(node));
+    let conditions = [
+        (every(&|n| n.attributes.directions == a.directions), "their directions differ"),
+        (every(&|n| n.attributes.reset == a.reset), "their reset forms differ"),
+        (every(&|n| n.attributes.functions == a.functions), "their activations or clips differ"),
+        (every(&|n| !n.attributes.batch_first), "their layout is 1"),
+        (every(&|n| n.hidden_size == first.hidden_size), "their hidden sizes differ"),
+        (above(&|n| n.input_size == d * first.hidden_size), "their input sizes do not follow"),
+        (every(&|n| n.sequence_lens == first.sequence_lens), "their sequence_lens differ"),
+        (states_fit(layers, d), "their initial states are not the planes of one value, in order"),
+        (
+            final_states_fit(graph, layers),
+            "their final states are not joined by one Concat, in order",
+        ),
+    ];
+    match conditions.into_iter().find(|(holds, _)| !holds) {
+        Some((_, reason)) => Err(reason),
+        None => Ok(()),
+    }
 }
 
 /// All states are zero, or layer l takes the planes l*D to (l+1)*D of one value.

@@ -23,6 +23,8 @@ struct Entry<'n, 'a> {
     label: String,
     layers: std::result::Result<Vec<&'n GruNode<'a>>, Error>,
     node: &'a NodeProto,
+    /// Why it is not a layer of a larger network, where it could be taken for one.
+    apart: Option<String>,
 }
 
 /// What a file holds.
@@ -45,21 +47,30 @@ impl<'n, 'a> Model<'n, 'a> {
         failed: Vec<(&'a NodeProto, Error)>,
     ) -> Self {
         let mut entries = Vec::new();
-        let entry = |layers: Vec<&'n GruNode<'a>>| Entry {
+        let entry = |layers: Vec<&'n GruNode<'a>>, apart: Option<String>| Entry {
             label: layers[0].node.label().to_owned(),
             node: layers[0].node,
             layers: Ok(layers),
+            apart,
         };
         for row in chain::rows(graph, nodes) {
-            if row.len() == 1 || chain::is_one_network(graph, &row) {
-                entries.push(entry(row));
-            } else {
-                entries.extend(row.into_iter().map(|node| entry(vec![node])));
+            match chain::one_network(graph, &row) {
+                Err(reason) if row.len() > 1 => {
+                    let apart = format!(
+                        "one of {} GRU nodes in a row from '{}' on, not the layers of one network: \
+                         {reason}",
+                        row.len(),
+                        row[0].node.label()
+                    );
+                    entries.extend(row.into_iter().map(|n| entry(vec![n], Some(apart.clone()))));
+                }
+                _ => entries.push(entry(row, None)),
             }
         }
         entries.extend(failed.into_iter().map(|(node, error)| {
             let label = node.label().to_owned();
-            Entry { layers: Err(error.context(format_args!("GRU '{label}'"))), label, node }
+            let layers = Err(error.context(format_args!("GRU '{label}'")));
+            Entry { layers, label, node, apart: None }
         }));
         // In the order of the file.
         entries.sort_by_key(|e| graph.nodes.iter().position(|node| std::ptr::eq(node, e.node)));
@@ -97,7 +108,7 @@ impl<'n, 'a> Model<'n, 'a> {
             |node: &NodeProto| node.name() == asked || node.output.iter().any(|o| o == asked);
         if let Some(node) = self.nodes.iter().find(|n| is_asked(n.node)) {
             let label = node.node.label().to_owned();
-            let entry = Entry { label, layers: Ok(vec![node]), node: node.node };
+            let entry = Entry { label, layers: Ok(vec![node]), node: node.node, apart: None };
             return self.build(&entry, options);
         }
         match self.entries.iter().find(|e| is_asked(e.node)) {
@@ -113,13 +124,10 @@ impl<'n, 'a> Model<'n, 'a> {
     pub(super) fn list(&self, options: &LoadOptions) -> Vec<ListedGru> {
         self.entries
             .iter()
-            .map(|entry| ListedGru {
-                name: entry.label.clone(),
-                convention: Convention::Onnx,
-                config: self
-                    .build(entry, options)
-                    .map(|loaded| loaded.config)
-                    .map_err(|e| e.to_string()),
+            .map(|entry| {
+                let loaded = self.build(entry, options);
+                let loaded = loaded.map(|loaded| (loaded.config, loaded.description));
+                ListedGru::new(&entry.label, Convention::Onnx, loaded)
             })
             .collect()
     }
@@ -177,6 +185,10 @@ impl<'n, 'a> Model<'n, 'a> {
         match &entry.layers {
             Ok(layers) => self
                 .build_layers(layers, &entry.label, options)
+                .map(|mut loaded| {
+                    loaded.description.notes.extend(entry.apart.clone());
+                    loaded
+                })
                 .map_err(|e| e.context(format_args!("GRU '{}'", entry.label))),
             Err(error) => Err(Error::new(error.kind(), error.to_string())),
         }

@@ -171,6 +171,9 @@ pub(crate) struct Record {
     pub(crate) verified: Option<Verified>,
     pub(crate) speedup: Option<f64>,
     pub(crate) expected_ms: Option<f64>,
+    /// Of a peer: its time over wgru's beside it, the median of rounds that interleave both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) over_wgru: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }

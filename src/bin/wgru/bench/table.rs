@@ -116,9 +116,8 @@ pub(crate) fn grouped(v: f64) -> String {
 }
 
 /// Tables of all records in Markdown, one for each reset form: a line a row, a column an engine
-/// and device. The first column is this crate's CPU engine where there is one; the others say how
-/// many times longer they take than the best of this crate's columns, or how many times shorter
-/// this crate's GPU columns are than the first.
+/// and device, this crate's first. In parentheses how many times longer it takes than the first
+/// column; of a peer that was timed in turns with this crate's engine, the ratio of those turns.
 pub(crate) fn markdown(documents: &[Document]) -> String {
     let all: Vec<&Record> = documents.iter().flat_map(|d| &d.rows).collect();
     let mut forms: Vec<&str> = all.iter().map(|r| r.reset.as_str()).collect();
@@ -161,12 +160,17 @@ fn one_form(out: &mut String, form: &str, records: &[&Record]) {
         let own = columns.first().filter(|(engine, _)| engine == "wgru");
         let own = own.and_then(|(_, name)| of(name)).and_then(|r| r.e2e_ms);
         for (i, (_, name)) in columns.iter().enumerate() {
-            let text = match of(name).and_then(|r| r.e2e_ms) {
+            let record = of(name);
+            let text = match record.and_then(|r| r.e2e_ms) {
                 None => "-".to_owned(),
-                Some(ms) => match own.filter(|own| i > 0 && *own > 0.0) {
-                    Some(own) => format!("{} (x {:.2})", number(Some(ms)), ms / own),
-                    None => number(Some(ms)),
-                },
+                Some(ms) => {
+                    let beside = record.and_then(|r| r.over_wgru);
+                    let own = own.filter(|own| i > 0 && *own > 0.0);
+                    match beside.or(own.map(|own| ms / own)) {
+                        Some(times) => format!("{} (x {times:.2})", number(Some(ms))),
+                        None => number(Some(ms)),
+                    }
+                }
             };
             let _ = write!(out, " {text} |");
         }
