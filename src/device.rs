@@ -125,6 +125,18 @@ impl Device {
         Ok(Self::from_context(GpuContext::open(index, &GpuOptions::default())?))
     }
 
+    /// The caller's own wgpu device and its queue, as it is: see [`GpuContext::from_wgpu`].
+    ///
+    /// # Errors
+    /// Those of [`GpuContext::from_wgpu`].
+    pub fn from_wgpu(
+        device: wgpu::Device, // interop
+        queue: wgpu::Queue,   // interop
+    ) -> Result<Self> {
+        let context = GpuContext::from_wgpu(device, queue, &GpuOptions::default())?;
+        Ok(Self::from_context(context))
+    }
+
     /// A context that the caller has opened.
     pub fn from_context(context: GpuContext) -> Self {
         Self { kind: DeviceKind::Gpu(context), auto: None }

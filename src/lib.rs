@@ -128,8 +128,8 @@ pub use description::{Description, Evidence, Format, ListedGru, OutputOrder};
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
 pub use gpu::{
-    AdapterDescription, AdapterKind, CreatedObjects, DeviceTimes, GpuContext, GpuOptions,
-    WGPU_VERSION, adapters,
+    AdapterDescription, AdapterKind, BufferIo, CreatedObjects, DeviceTimes, GpuContext, GpuOptions,
+    PreparedRun, WGPU_VERSION, adapters,
 };
 pub use load::LoadOptions;
 pub use model::Gru;
@@ -147,3 +147,5 @@ pub use streams::Streams;
 pub use tensor::{ElementType, MatrixView, Tensor};
 pub use tensor_set::TensorSet;
 pub use weights::{CellWeights, GruWeights};
+/// The version of wgpu whose devices and buffers this crate takes.
+pub use wgpu; // interop

@@ -126,26 +126,37 @@ impl<'a, A> Inputs<'a, A> {
             }
         }
         if let Some(mask) = &self.reset_mask {
-            let (a, b) = mask.dim();
-            let given = if self.batch_first { [b, a] } else { [a, b] };
-            if given != [steps, batch] {
-                return wrong(format!(
-                    "reset mask must have one flag a step and row, T {steps} and B {batch} were \
-                     wanted, {given:?} were given"
-                ));
-            }
-            if config.directions != Directions::Forward {
-                return Err(Error::new(
-                    ErrorKind::InvalidRequest,
-                    format!(
-                        "a reset mask needs a forward network, this one is {}",
-                        config.directions
-                    ),
-                ));
-            }
+            check_mask(config, self.shape(), mask.dim(), self.batch_first)?;
         }
         Ok(SequenceShape { steps, batch })
     }
+}
+
+/// Checks the shape of a reset mask, and that the network takes one.
+pub(crate) fn check_mask(
+    config: &GruConfig,
+    shape: SequenceShape,
+    (a, b): (usize, usize),
+    batch_first: bool,
+) -> Result<()> {
+    let SequenceShape { steps, batch } = shape;
+    let given = if batch_first { [b, a] } else { [a, b] };
+    if given != [steps, batch] {
+        return Err(Error::new(
+            ErrorKind::InvalidShape,
+            format!(
+                "reset mask must have one flag a step and row, T {steps} and B {batch} were \
+                 wanted, {given:?} were given"
+            ),
+        ));
+    }
+    if config.directions != Directions::Forward {
+        return Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!("a reset mask needs a forward network, this one is {}", config.directions),
+        ));
+    }
+    Ok(())
 }
 
 /// One run's results.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ndarray::{Array3, ArrayView3};
+use wgpu::SubmissionIndex; // interop
 
 use crate::cpu::{CpuModel, CpuSession};
 use crate::device::{Device, DeviceKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpu::{DeviceTimes, GpuSession};
+use crate::gpu::{BufferIo, DeviceTimes, GpuSession, PreparedRun};
 use crate::model::Gru;
 use crate::plan::{Plan, PlanOptions, human_bytes};
 use crate::precision::Precision;
@@ -236,6 +237,47 @@ impl Session {
                 human_bytes(model.weight_bytes() as u64)
             ),
         }
+    }
+
+    /// Prepares a run on arrays in the caller's buffers: checks and plans it, and makes every
+    /// object of it, so that [`PreparedRun::encode`] only records. Lengths and resets are copied
+    /// now, the arrays are read when the commands run. The device is not waited for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] where the session runs on no GPU, and for a buffer without
+    /// the usage STORAGE, of another device, at a misaligned offset, or that overlaps another;
+    /// [`ErrorKind::InvalidShape`] for a slice that is too small, lengths or a mask that do not
+    /// fit, and a run that is longer or wider than the session; [`ErrorKind::ExceedsLimits`] for
+    /// an array that exceeds the device's largest binding, and where the session keeps sequences
+    /// between layers in host memory (see [`PlanOptions::on_device`]).
+    pub fn prepare(&self, io: &BufferIo<'_>) -> Result<PreparedRun> {
+        self.check_size(io.shape())?;
+        match &self.engine {
+            Engine::Gpu(gpu) => gpu.prepare_buffers(io),
+            _ => Err(self.no_buffers()),
+        }
+    }
+
+    /// Runs on arrays in the caller's buffers: prepares the run and submits it, in pieces as host
+    /// runs are, after what the caller has submitted to the queue. Returns without waiting for the
+    /// end, which is that of the submission returned.
+    ///
+    /// # Errors
+    /// Those of [`prepare`](Self::prepare); [`ErrorKind::DeviceLost`] or
+    /// [`ErrorKind::OutOfMemory`] where the device fails.
+    pub fn run_buffers(&mut self, io: &BufferIo<'_>) -> Result<SubmissionIndex> {
+        self.check_size(io.shape())?;
+        match &mut self.engine {
+            Engine::Gpu(gpu) => gpu.run_buffers(io),
+            _ => Err(self.no_buffers()),
+        }
+    }
+
+    fn no_buffers(&self) -> Error {
+        Error::new(
+            ErrorKind::InvalidRequest,
+            format!("runs on a caller's buffers need a GPU, the device is the {}", self.device),
+        )
     }
 
     /// The shape of the run, after every check that needs no device.

@@ -35,7 +35,8 @@ impl fmt::Display for AdapterKind {
 /// An adapter as wgpu reports it.
 #[derive(Clone, Debug)]
 pub struct AdapterDescription {
-    /// Position in [`adapters`], the number by which a user chooses it.
+    /// Position in [`adapters`], the number by which a user chooses it; `usize::MAX` for a device
+    /// that the caller opened, which has none.
     pub index: usize,
     /// The driver's name for the device.
     pub name: String,
@@ -145,8 +146,20 @@ fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
 }
 
 pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterDescription {
-    let info = adapter.get_info();
-    let (limits, features) = (adapter.limits(), adapter.features());
+    describe_as(index, &adapter.get_info(), &adapter.limits(), adapter.features())
+}
+
+/// What a device that the caller opened reports of itself and of its adapter.
+pub(super) fn describe_device(device: &wgpu::Device) -> AdapterDescription {
+    describe_as(usize::MAX, &device.adapter_info(), &device.limits(), device.features())
+}
+
+fn describe_as(
+    index: usize,
+    info: &wgpu::AdapterInfo,
+    limits: &wgpu::Limits,
+    features: wgpu::Features,
+) -> AdapterDescription {
     let subgroups = features.contains(wgpu::Features::SUBGROUP);
     let driver = [info.driver.as_str(), info.driver_info.as_str()]
         .into_iter()
@@ -158,7 +171,7 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterDescript
         name: info.name.clone(),
         backend: format!("{:?}", info.backend),
         driver,
-        kind: kind(&info),
+        kind: kind(info),
         pci_ids: [info.vendor, info.device],
         subgroup_sizes: if subgroups {
             [info.subgroup_min_size, info.subgroup_max_size]
@@ -171,7 +184,7 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterDescript
             .map(|(_, name)| *name)
             .collect(),
         workgroup_memory: limits.max_compute_workgroup_storage_size,
-        capabilities: capabilities(&info, &limits, features),
+        capabilities: capabilities(info, limits, features),
     }
 }
 
@@ -186,7 +199,11 @@ pub(super) fn capabilities(
         max_buffer: limits.max_buffer_size,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
-        max_invocations: limits.max_compute_invocations_per_workgroup,
+        // Workgroups are long in x or in y.
+        max_invocations: limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x)
+            .min(limits.max_compute_workgroup_size_y),
         uniform_alignment: limits.min_uniform_buffer_offset_alignment,
         max_uniform_binding: limits.max_uniform_buffer_binding_size,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 4,

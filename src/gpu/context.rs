@@ -79,6 +79,37 @@ impl GpuContext {
         let (device, queue) = pollster::block_on(request).map_err(|e| {
             Error::new(ErrorKind::DeviceLost, format!("{description}: cannot be opened: {e}"))
         })?;
+        // Failures of our own calls are caught in scopes; what remains is logged, never a panic.
+        device.on_uncaptured_error(Arc::new(|error: wgpu::Error| log::error!("wgru: {error}")));
+        Ok(Self::from_device(device, queue, description, capabilities, options.runtime_checks))
+    }
+
+    /// A context on the caller's own device and its queue (wgpu has no way to check that it is),
+    /// which stay the caller's: no callback is installed, no setting changed, and the errors of
+    /// this crate's calls are caught in error scopes, so that none reaches the device's handlers.
+    /// Plans use the limits and the features that the device was opened with; no feature is
+    /// required, and no limit above those of every WebGPU device.
+    ///
+    /// Blocking runs poll the device on the calling thread, async runs on a thread that the
+    /// context starts at the first of them. As everywhere in wgpu, a poll also calls what is due of
+    /// the caller's own callbacks (`map_async`, `on_submitted_work_done`) on the thread that polls.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnsupportedDevice`] where the device's limits admit no plan, naming the limit.
+    pub fn from_wgpu(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        options: &GpuOptions,
+    ) -> Result<Self> {
+        let mut description = adapters::describe_device(&device);
+        let (features, limits) = if options.downlevel {
+            (wgpu::Features::empty(), downlevel_limits(&device.limits()))
+        } else {
+            (device.features(), device.limits())
+        };
+        let capabilities = adapters::capabilities(&device.adapter_info(), &limits, features);
+        capabilities.validate().map_err(|e| e.context(&description))?;
+        description.capabilities = capabilities.clone();
         Ok(Self::from_device(device, queue, description, capabilities, options.runtime_checks))
     }
 
@@ -90,8 +121,6 @@ impl GpuContext {
         capabilities: Capabilities,
         checked: bool,
     ) -> Self {
-        // Failures of our own calls are caught in scopes; what remains is logged, never a panic.
-        device.on_uncaptured_error(Arc::new(|error: wgpu::Error| log::error!("wgru: {error}")));
         Self {
             inner: Arc::new(Inner {
                 device,

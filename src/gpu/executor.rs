@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::context::GpuContext;
 use super::dispatch::record;
-use super::resources::scoped;
+use super::resources::{command_encoder, scoped};
 use super::session::{BindKey, GpuSession};
 use super::slots::SlotRows;
 use super::staging::{Mapping, Waiting};
@@ -21,10 +21,10 @@ use crate::sequence::{Inputs, OutputViews};
 
 /// The first submission is small so that the device starts at once; each next one is twice as
 /// long, up to a bound that keeps a submission far from watchdogs.
-const FIRST_SUBMISSION: usize = 16;
-const LONGEST_SUBMISSION: usize = 512;
+pub(super) const FIRST_SUBMISSION: usize = 16;
+pub(super) const LONGEST_SUBMISSION: usize = 512;
 /// Submissions that may wait in the queue: bounds the memory of recorded commands.
-const MAX_IN_FLIGHT: usize = 4;
+pub(super) const MAX_IN_FLIGHT: usize = 4;
 
 /// With `slots`, states come from there and go back there; `out.final_state` is left alone.
 pub(super) async fn run(
@@ -141,10 +141,7 @@ impl Recorder<'_, '_, '_> {
 
     fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
         self.pass = None;
-        self.encoder.get_or_insert_with(|| {
-            let label = wgpu::CommandEncoderDescriptor { label: Some("wgru") };
-            self.context.inner.device.create_command_encoder(&label)
-        })
+        self.encoder.get_or_insert_with(|| command_encoder(&self.context.inner.device))
     }
 
     /// The encoder for copies of `activity`.
@@ -179,10 +176,9 @@ impl Recorder<'_, '_, '_> {
     }
 
     fn dispatch(&mut self, dispatch: &Dispatch) -> Result<()> {
-        let Dispatch { kernel, slice, other, .. } = *dispatch;
-        let group = self.session.bind_group(BindKey { kernel, weights: slice.weights, other })?;
-        let pipeline = Arc::clone(&self.session.pipelines[&kernel]);
-        self.begin_pass(kernel)?;
+        let group = self.session.bind_group(BindKey::of(dispatch))?;
+        let pipeline = Arc::clone(&self.session.pipelines[&dispatch.kernel]);
+        self.begin_pass(dispatch.kernel)?;
         let pass = self.pass.as_mut().expect("the pass was begun above");
         record(pass, &self.plan, &pipeline, &group, dispatch);
         self.recorded += 1;
@@ -295,16 +291,7 @@ impl Recorder<'_, '_, '_> {
         {
             return Ok(());
         }
-        let stride = index(self.plan.uniform_stride);
-        let mut bytes = vec![0u8; stride * self.plan.launches.len()];
-        for (launch, slot) in self.plan.launches.iter().zip(bytes.chunks_exact_mut(stride)) {
-            let mut launch = launch.clone();
-            if !masked {
-                launch.mask = 0;
-            }
-            let words = launch.words();
-            slot[..4 * words.len()].copy_from_slice(bytemuck::cast_slice(&words));
-        }
+        let bytes = self.plan.launch_bytes(masked);
         let target = self.session.launches.clone();
         self.session.launches_for = None;
         self.upload_bytes(&target, 0, &bytes).await?;

@@ -1,11 +1,13 @@
 //! The GPU engine: the only module that names wgpu.
 
 mod adapters;
+mod buffers;
 mod context;
 mod dispatch;
 mod executor;
 mod pipelines;
 mod poller;
+mod prepared;
 mod probe;
 mod resources;
 mod session;
@@ -19,7 +21,9 @@ mod unchecked;
 mod weights;
 
 pub use adapters::{AdapterDescription, AdapterKind, adapters};
+pub use buffers::BufferIo;
 pub use context::{GpuContext, GpuOptions};
+pub use prepared::PreparedRun;
 #[cfg(test)]
 pub(crate) use probe::{Faults, texts};
 pub use resources::CreatedObjects;

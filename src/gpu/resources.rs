@@ -40,26 +40,45 @@ impl Counters {
     }
 }
 
-/// Runs `create` inside error scopes, so that neither a validation nor a memory failure reaches
-/// the device's global handler. `what` names the object in the error.
+/// Runs `call` inside error scopes, so that neither a validation nor a memory failure reaches the
+/// device's handlers.
+pub(super) fn watched<T>(
+    device: &wgpu::Device,
+    call: impl FnOnce() -> T,
+) -> (T, Option<wgpu::Error>) {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let value = call();
+    // Native scopes resolve at once: nothing is waited for.
+    let errors = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
+    (value, errors.into_iter().flatten().next())
+}
+
+/// As [`watched`]; `what` names in the error what `create` makes.
 pub(super) fn scoped<T>(
     device: &wgpu::Device,
     what: &str,
     create: impl FnOnce() -> T,
 ) -> Result<T> {
-    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let value = create();
-    // Native scopes resolve at once: nothing is waited for.
-    let errors = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
-    match errors.into_iter().flatten().next() {
-        None => Ok(value),
-        Some(error) => Err(device_error(what, &error)),
+    match watched(device, create) {
+        (value, None) => Ok(value),
+        (_, Some(error)) => Err(device_error(what, &error)),
     }
 }
 
-fn device_error(what: &str, error: &wgpu::Error) -> Error {
+/// A command encoder. Where the device could not make one, what is recorded into it is an error
+/// at the submission.
+pub(super) fn command_encoder(device: &wgpu::Device) -> wgpu::CommandEncoder {
+    let label = wgpu::CommandEncoderDescriptor { label: Some("wgru") };
+    let (encoder, error) = watched(device, || device.create_command_encoder(&label));
+    if let Some(error) = error {
+        log::error!("wgru: {error}");
+    }
+    encoder
+}
+
+pub(super) fn device_error(what: &str, error: &wgpu::Error) -> Error {
     let (kind, lead) = match error {
         wgpu::Error::OutOfMemory { .. } => {
             (ErrorKind::OutOfMemory, "the device has no memory for it")

@@ -13,7 +13,7 @@ use super::weights::DeviceWeights;
 use crate::error::Result;
 use crate::kernels::{Binding, Kernel, LaunchRecord};
 use crate::model::Gru;
-use crate::plan::{Memory, Plan, PlanOptions, RowOrder, SourceBuffer};
+use crate::plan::{Dispatch, Memory, Plan, PlanOptions, RowOrder, SourceBuffer};
 use crate::sequence::{Inputs, OutputViews};
 use crate::shape::SequenceShape;
 
@@ -55,6 +55,12 @@ pub(super) struct BindKey {
     pub(super) kernel: Kernel,
     pub(super) weights: usize,
     pub(super) other: SourceBuffer,
+}
+
+impl BindKey {
+    pub(super) fn of(dispatch: &Dispatch) -> Self {
+        Self { kernel: dispatch.kernel, weights: dispatch.slice.weights, other: dispatch.other }
+    }
 }
 
 impl GpuSession {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use super::context::{GpuContext, PATIENCE};
-use super::resources::buffer;
+use super::resources::{buffer, scoped};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) type Mapping = OneshotReceiver<Result<(), wgpu::BufferAsyncError>>;
@@ -86,7 +86,8 @@ impl UploadRing {
         // The spare one joins the queue as if a submission had used it.
         spare.unmap();
         let mapping = map(&spare, wgpu::MapMode::Write);
-        let submission = context.inner.queue.submit([]);
+        let inner = &context.inner;
+        let submission = scoped(&inner.device, "a submission", || inner.queue.submit([]))?;
         Ok(Self { size, current, used: 0, in_flight: [(spare, mapping, submission)].into() })
     }
 

@@ -40,22 +40,7 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
 
     /// Lengths of the rows, then one reset bit a step and row where the run has a mask.
     pub(super) fn row_words(&self, rows: &Range<usize>) -> Vec<u32> {
-        let word = |n: usize| u32::try_from(n).expect("the plan bounds steps");
-        let order = &self.plan.rows;
-        let mut words: Vec<u32> = rows.clone().map(|p| word(order.length(p))).collect();
-        if let Some(mask) = &self.inputs.reset_mask {
-            let per_step = rows.len().div_ceil(32);
-            let first = words.len();
-            words.resize(first + mask.nrows() * per_step, 0);
-            for (t, flags) in mask.outer_iter().enumerate() {
-                for (i, position) in rows.clone().enumerate() {
-                    if flags[order.row(position)] {
-                        words[first + t * per_step + i / 32] |= 1 << (i % 32);
-                    }
-                }
-            }
-        }
-        words
+        self.plan.rows.words(rows, self.inputs.reset_mask.as_ref())
     }
 
     pub(super) fn has_mask(&self) -> bool {

@@ -4,12 +4,14 @@
 mod exchange;
 mod launch;
 mod layout;
+mod relay;
 
 pub(crate) use exchange::{ExchangeRecord, NOWHERE};
 #[cfg(test)]
 pub(crate) use launch::activation_code;
 pub(crate) use launch::{CellRecord, LaunchRecord};
 pub(crate) use layout::{MatrixLayout, quads};
+pub(crate) use relay::{RelayBinding, RelayKernel, RelayPart, RelayRecord};
 
 use crate::cell::GATES;
 use crate::precision::Precision;

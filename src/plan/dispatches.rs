@@ -15,6 +15,21 @@ pub(crate) struct Dispatch {
 }
 
 impl Plan {
+    /// The launch records as the uniform buffer holds them; without a reset mask unless `masked`.
+    pub(crate) fn launch_bytes(&self, masked: bool) -> Vec<u8> {
+        let stride = usize::try_from(self.uniform_stride).expect("an alignment of some bytes");
+        let mut bytes = vec![0u8; stride * self.launches.len()];
+        for (launch, slot) in self.launches.iter().zip(bytes.chunks_exact_mut(stride)) {
+            let mut launch = launch.clone();
+            if !masked {
+                launch.mask = 0;
+            }
+            let words = launch.words();
+            slot[..4 * words.len()].copy_from_slice(bytemuck::cast_slice(&words));
+        }
+        bytes
+    }
+
     /// The dispatches of `operation`; none where it moves data.
     pub(crate) fn dispatches_of<'p>(
         &'p self,

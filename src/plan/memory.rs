@@ -63,6 +63,9 @@ impl Memory {
         // The last one is taken at any size. A session's own residency holds every shape below the
         // session's: what `fits` compares grows with rows, with steps of a chunk and with T.
         let (preferred, last) = match (config.directions, capacity.map(|c| c.residency)) {
+            (Directions::Bidirectional, _) if options.on_device => {
+                (&[Residency::Whole][..], Residency::Whole)
+            }
             (Directions::Bidirectional, None | Some(Residency::HostBetweenLayers)) => (
                 &[Residency::Whole, Residency::HostBetweenLayers][..],
                 Residency::HostBetweenLayers,

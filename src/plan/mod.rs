@@ -14,6 +14,7 @@ mod display;
 mod family;
 mod geometry;
 mod memory;
+mod relay;
 mod rows;
 mod schedule;
 mod slots;
@@ -25,6 +26,7 @@ pub(crate) use display::human_bytes;
 pub use family::KernelFamily;
 pub(crate) use geometry::Geometry;
 pub(crate) use memory::{Memory, Residency};
+pub(crate) use relay::{Move, Outside, Places, RelayPlan};
 pub(crate) use rows::RowOrder;
 pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
 pub(crate) use slots::{SlotLayout, SlotList};
@@ -58,6 +60,10 @@ pub struct PlanOptions {
     /// The kernels that compute the steps. Default: the planner's table chooses, for the largest
     /// shape of a session; all its runs keep the choice.
     pub family: Option<KernelFamily>,
+    /// Keep the sequences between layers on the device whatever it takes, in tiles of few rows:
+    /// what runs encoded into a caller's commands need. Default: bidirectional networks whose
+    /// sequences are too large for good tiles keep them in host memory.
+    pub on_device: bool,
     /// Read back the states of every layer, not only the last: what verification needs.
     pub all_layers: bool,
 }

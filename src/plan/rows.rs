@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use ndarray::ArrayView2;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::shape::SequenceShape;
 
@@ -99,6 +101,30 @@ impl RowOrder {
         }
         self.order[positions.clone()]
             .partition_point(|row| self.given.as_ref().is_some_and(|lengths| lengths[*row] > k))
+    }
+
+    /// What kernels are told of the rows at `positions`: their lengths, then one reset bit a step
+    /// and row where there is a mask, `[T, B]`.
+    pub(crate) fn words(
+        &self,
+        positions: &Range<usize>,
+        mask: Option<&ArrayView2<'_, bool>>,
+    ) -> Vec<u32> {
+        let word = |n: usize| u32::try_from(n).expect("the plan bounds steps");
+        let mut words: Vec<u32> = positions.clone().map(|p| word(self.length(p))).collect();
+        if let Some(mask) = mask {
+            let per_step = positions.len().div_ceil(32);
+            let first = words.len();
+            words.resize(first + mask.nrows() * per_step, 0);
+            for (t, flags) in mask.outer_iter().enumerate() {
+                for (i, position) in positions.clone().enumerate() {
+                    if flags[self.row(position)] {
+                        words[first + t * per_step + i / 32] |= 1 << (i % 32);
+                    }
+                }
+            }
+        }
+        words
     }
 
     /// The sum of all lengths.

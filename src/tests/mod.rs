@@ -10,6 +10,8 @@ mod plan_invariants;
 mod plan_properties;
 mod plans;
 mod probe;
+mod relay;
+mod relay_kernels;
 mod shaders;
 mod support;
 mod translations;

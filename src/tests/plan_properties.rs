@@ -82,6 +82,7 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
                 max_chunk_steps,
                 max_tile_rows,
                 family: None,
+                on_device: false,
                 all_layers,
             }
         })

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, MathFunction, Module, StorageAccess, TypeInner};
 
-use crate::kernels::{Binding, CellRecord, ExchangeRecord, Kernel, LaunchRecord, Variant};
+use crate::kernels::{
+    Binding, CellRecord, ExchangeRecord, Kernel, LaunchRecord, RelayKernel, Variant,
+};
 use crate::{Activation, CellFunctions, Precision};
 
 /// The whole grid; `lanes` and `rows` only set constants.
@@ -318,7 +320,7 @@ fn exchange_records_have_the_layout_of_the_kernels_struct() {
 }
 
 /// Names and offsets of a struct's members, and its size.
-fn members(module: &Module, name: &str) -> (Vec<(String, u32)>, u32) {
+pub(super) fn members(module: &Module, name: &str) -> (Vec<(String, u32)>, u32) {
     let found = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name));
     let Some((_, naga::Type { inner: TypeInner::Struct { members, span }, .. })) = found else {
         panic!("{name} is a struct")
@@ -328,18 +330,26 @@ fn members(module: &Module, name: &str) -> (Vec<(String, u32)>, u32) {
 
 #[test]
 fn every_shader_file_belongs_to_a_kernel() {
-    let texts: Vec<String> = variants(&[8], &[4]).iter().map(Variant::wgsl).collect();
+    let relays = RelayKernel::ALL.map(RelayKernel::wgsl);
+    let texts: Vec<String> = variants(&[8], &[4]).iter().map(Variant::wgsl).chain(relays).collect();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let mut files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            // The probe's kernels, which have tests of their own.
+            assert_eq!(path.file_name().unwrap(), "probe");
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(texts.iter().any(|t| t.contains(&text)), "{} is used", path.display());
         files += 1;
     }
-    assert!(files >= Kernel::ALL.len());
-    for kernel in Kernel::ALL {
-        let file = format!("shaders/{}.wgsl", kernel.name());
+    let names =
+        Kernel::ALL.map(Kernel::name).into_iter().chain(RelayKernel::ALL.map(RelayKernel::name));
+    assert!(files >= names.clone().count());
+    for name in names {
+        let file = format!("shaders/{name}.wgsl");
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
         assert!(path.is_file(), "{file} has the kernel's name");
     }

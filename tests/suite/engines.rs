@@ -103,17 +103,23 @@ impl Engine {
         }
     }
 
-    /// A context of the test's own; `None` where the engine is no adapter.
-    pub(crate) fn open(&self) -> Option<GpuContext> {
+    /// The adapter and how it is opened; `None` where the engine is none.
+    pub(crate) fn adapter(&self) -> Option<(AdapterDescription, GpuOptions)> {
         let Kind::Gpu { adapter, setting, .. } = &self.kind else { return None };
         let options = GpuOptions {
             runtime_checks: *setting == Setting::Checked,
             downlevel: *setting == Setting::Downlevel,
         };
+        Some(((**adapter).clone(), options))
+    }
+
+    /// A context of the test's own; `None` where the engine is no adapter.
+    pub(crate) fn open(&self) -> Option<GpuContext> {
+        let (adapter, options) = self.adapter()?;
         let context = GpuContext::open(adapter.index, &options)
             .unwrap_or_else(|e| panic!("{}: {e:?}", self.name));
-        assert_eq!(adapters::title(context.adapter()), adapters::title(adapter));
-        adapters::report(adapter);
+        assert_eq!(adapters::title(context.adapter()), adapters::title(&adapter));
+        adapters::report(&adapter);
         Some(context)
     }
 

@@ -11,11 +11,13 @@ mod conformance;
 mod engines;
 mod golden;
 mod grid;
+mod interop;
 mod laws;
 mod misuse;
 mod numbers;
 mod oracle;
 mod problem;
+mod program;
 mod random;
 mod refusals;
 mod rows;
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     for (module, tests) in modules {
         trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
     }
-    let modules: [(&str, &[EngineTest]); 12] = [
+    let modules: [(&str, &[EngineTest]); 13] = [
         ("conformance", conformance::TESTS),
         ("numbers", numbers::TESTS),
         ("laws", laws::TESTS),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         ("refusals", refusals::TESTS),
         ("grid", grid::TESTS),
         ("random", random::TESTS),
+        ("interop", interop::TESTS),
     ];
     for (module, tests) in modules {
         for (name, on, test) in tests {
