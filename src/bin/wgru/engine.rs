@@ -45,32 +45,22 @@ impl EngineArgs {
         shape: SequenceShape,
         calibration: Calibration,
     ) -> Result<(Choice, PlanOptions), Failure> {
-        let (device, options) = self.open()?;
-        Ok((self.settle(&device, &options, gru, shape, calibration)?, options))
-    }
-
-    /// What an opened device is for runs of `shape`: itself, unless it is undecided.
-    pub(crate) fn settle(
-        &self,
-        device: &Device,
-        options: &PlanOptions,
-        gru: &Gru,
-        shape: SequenceShape,
-        calibration: Calibration,
-    ) -> Result<Choice, Failure> {
-        let calibration = if self.no_calibration { Calibration::Never } else { calibration };
-        Ok(match device.is_auto() {
-            true => Device::auto_with(calibration).choose(gru, shape, options)?,
-            false => device.choose(gru, shape, options)?,
-        })
+        let (device, options) = self.open(calibration)?;
+        Ok((device.choose(gru, shape, &options)?, options))
     }
 
     /// Opens the device; `auto` is still undecided.
-    pub(crate) fn open(&self) -> Result<(Device, PlanOptions), Failure> {
+    pub(crate) fn open(
+        &self,
+        calibration: Calibration,
+    ) -> Result<(Device, PlanOptions), Failure> {
         let request = requested(self.device.as_deref())?;
-        let device = Device::find(&request)?;
-        let undecided = device.is_auto() && !auto_candidates().is_empty();
-        if device.gpu_context().is_none() && !undecided {
+        let calibration = if self.no_calibration { Calibration::Never } else { calibration };
+        let device = match request.trim().eq_ignore_ascii_case("auto") {
+            true => Device::auto_with(calibration),
+            false => Device::find(&request)?,
+        };
+        if device.gpu_context().is_none() {
             let given = [
                 ("--precision f16", self.precision == Precision::F16),
                 ("--memory-budget", self.memory_budget.is_some()),
@@ -78,7 +68,10 @@ impl EngineArgs {
                 ("--max-tile-rows", self.max_tile_rows.is_some()),
                 ("--kernels", self.kernels.0.is_some()),
             ];
-            if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            // Where auto has a GPU to choose, these choose it.
+            let option = given.iter().find(|(_, given)| *given);
+            let option = option.filter(|_| !device.is_auto() || auto_candidates().is_empty());
+            if let Some((option, _)) = option {
                 return Err(Failure::Request(format!(
                     "{option} wants a GPU, device '{request}' is the {device}"
                 )));

@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gru = args.model.open()?;
-    let opened = args.engine.open()?;
+    let opened = args.engine.open(Calibration::default())?;
     if opened.0.is_reference() {
         args.finish::<f64>(&gru, &opened, |_, inputs| {
             reference::forward(gru.config(), gru.weights(), inputs)
@@ -76,8 +76,7 @@ impl Args {
         }
         let inputs = sequences.inputs();
         let shape = inputs.shape();
-        let calibration = Calibration::default();
-        let choice = self.engine.settle(device, options, gru, shape, calibration)?;
+        let choice = device.choose(gru, shape, options)?;
         let (device, begin) = (&choice.device, Instant::now());
         let message = format!("running {shape} on {device}");
         let mut output = progress::while_shown(message, || compute((device, options), &inputs))?;
