@@ -31,17 +31,18 @@ pub(crate) fn input_quads(config: &GruConfig, layer: usize) -> usize {
     }
 }
 
-/// Packs blocks `blocks` of the input matrices of a cell of `layer` into `out`.
+/// Packs blocks `blocks` of the input matrices of `gates` of a cell of `layer` into `out`.
 pub(crate) fn pack_input(
     config: &GruConfig,
     layer: usize,
     cell: &CellWeights,
+    gates: &[Gate],
     layout: &MatrixLayout,
     blocks: Range<usize>,
     precision: Precision,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let planes: Vec<_> = cell.input.iter().collect();
+    let planes: Vec<_> = gates.iter().map(|g| &cell.input[*g as usize]).collect();
     pack(&planes, layout, blocks, precision, out, |c| operand_index(config, layer, c))
 }
 
@@ -105,12 +106,12 @@ fn pack(
     Ok(())
 }
 
-/// vec4s of a cell's biases: three rows for the projection, one for the step.
+/// vec4s of a cell's biases: three rows for the input products, one for the recurrent ones.
 pub(crate) fn bias_vec4s(config: &GruConfig) -> usize {
     (GATES + 1) * quads(config.hidden_size)
 }
 
-/// Appends a cell's biases to `out`: what the projection adds for r, z and n, then what a
+/// Appends a cell's biases to `out`: what adds to the input products of r, z and n, then what a
 /// reset-after step adds inside the reset (zero for reset-before, where `b_hn` adds to `b_in`).
 pub(crate) fn pack_biases(config: &GruConfig, cell: &CellWeights, out: &mut Vec<f32>) {
     let h = config.hidden_size;

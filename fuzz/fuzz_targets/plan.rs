@@ -46,6 +46,7 @@ libfuzzer_sys::fuzz_target!(|request: Request| {
         immediates: flag(1),
         software: flag(2),
         integrated: flag(3),
+        measured_gflops: flag(4).then_some(1.0),
         ..Capabilities::downlevel()
     };
     let options = PlanOptions {

@@ -196,6 +196,7 @@ fn gpu_option(options: &PlanOptions) -> Option<&'static str> {
         ("a longest chunk", options.max_chunk_steps.is_some()),
         ("a largest tile", options.max_tile_rows.is_some()),
         ("a kernel family", options.family.is_some()),
+        ("a layer wavefront", options.wavefront.is_some()),
     ];
     given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
 }

@@ -109,6 +109,8 @@ pub(super) fn cover<S: Simd, O: Tiled<S>>(
     let most = if wide { 24 } else { 12 } / O::VECTORS;
     match rows {
         0 => {}
+        // In pairs, `backward` finds half of these panels in the innermost cache.
+        1 if panels.len() <= 4 => few::<S, 1, 2>(simd, panels, backward, op),
         1 => few::<S, 1, 4>(simd, panels, backward, op),
         2 => few::<S, 2, 2>(simd, panels, backward, op),
         3 if wide => few::<S, 3, 2>(simd, panels, backward, op),

@@ -14,6 +14,7 @@
 //! | `team` | the exchange of states between threads that share units |
 //! | `split` | how many threads, and what each takes |
 //! | `session` | layers, threads, working memory |
+//! | `windows` | long runs of stacked networks in pieces |
 
 mod aligned;
 mod kernel;
@@ -27,6 +28,7 @@ mod step;
 mod team;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub(crate) use pack::CpuModel;
 pub(crate) use session::CpuSession;

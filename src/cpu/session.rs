@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, s};
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
+use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sequence::{Inputs, OutputViews};
 use crate::shape::checked_product;
@@ -42,6 +43,8 @@ pub(crate) struct CpuSession {
     /// Every team stops after its first step.
     #[cfg(test)]
     pub(super) stop_teams: bool,
+    #[cfg(test)]
+    pub(super) forced_window: Option<usize>,
 }
 
 /// One layer of a run.
@@ -75,7 +78,13 @@ impl CpuSession {
             forced: None,
             #[cfg(test)]
             stop_teams: false,
+            #[cfg(test)]
+            forced_window: None,
         }
+    }
+
+    pub(super) fn config(&self) -> &GruConfig {
+        &self.model.config
     }
 
     /// Most threads that a run takes.
@@ -83,12 +92,8 @@ impl CpuSession {
         self.threads
     }
 
-    /// Computes one run. `inputs` are time-major and valid for the model; `out` has the shapes
-    /// of the run and arrives zeroed.
-    ///
-    /// # Errors
-    /// [`ErrorKind::OutOfMemory`] where threads cannot be started.
-    pub(crate) fn run(
+    /// Computes one window of a run: as [`run`](Self::run), all layers after each other.
+    pub(super) fn run_window(
         &mut self,
         inputs: &Inputs<'_, f32>,
         out: &mut OutputViews<'_, f32>,
@@ -101,8 +106,9 @@ impl CpuSession {
         let keep = !out.layers.is_empty();
         if layers > 1 && !keep {
             let size = checked_product("the states between layers", &[dim.0, dim.1, dim.2])?;
-            for buffer in &mut self.between {
-                buffer.resize(size.max(buffer.len()), 0.0);
+            // Two layers need one of them, the one that the first writes.
+            for buffer in self.between.iter_mut().rev().take(layers - 1) {
+                reserve(buffer, size)?;
             }
         }
         let [mut below, mut above] = std::mem::take(&mut self.between);
@@ -317,6 +323,17 @@ fn run_parts<'s>(
         }
         run(0);
     });
+}
+
+/// Makes `buffer` hold `size` floats at least.
+fn reserve(buffer: &mut Vec<f32>, size: usize) -> Result<()> {
+    let more = size.saturating_sub(buffer.len());
+    buffer.try_reserve_exact(more).map_err(|e| {
+        let message = format!("{size} states between layers do not fit into memory");
+        Error::with_source(ErrorKind::OutOfMemory, message, e)
+    })?;
+    buffer.resize(buffer.len() + more, 0.0);
+    Ok(())
 }
 
 fn view<'a>(dim: (usize, usize, usize), data: &'a [f32]) -> ArrayView3<'a, f32> {

@@ -212,5 +212,6 @@ pub(super) fn capabilities(
             kind,
             AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other
         ),
+        measured_gflops: None,
     }
 }

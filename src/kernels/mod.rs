@@ -13,7 +13,7 @@ pub(crate) use launch::{CellRecord, LaunchRecord};
 pub(crate) use layout::{MatrixLayout, quads};
 pub(crate) use relay::{RelayBinding, RelayKernel, RelayPart, RelayRecord};
 
-use crate::cell::GATES;
+use crate::cell::Gate;
 use crate::precision::Precision;
 
 /// One kernel of `shaders/`.
@@ -87,13 +87,13 @@ impl Kernel {
         }
     }
 
-    /// Gates whose products the kernel computes.
-    pub(crate) fn planes(self) -> usize {
+    /// The gates whose products the kernel computes.
+    pub(crate) fn gates(self) -> &'static [Gate] {
         match self {
-            Self::InputProjection | Self::StepAfter => GATES,
-            Self::StepBeforeGates => 2,
-            Self::StepBeforeCandidate => 1,
-            Self::SlotExchange => 0,
+            Self::InputProjection | Self::StepAfter => &Gate::ALL,
+            Self::StepBeforeGates => &[Gate::Reset, Gate::Update],
+            Self::StepBeforeCandidate => &[Gate::New],
+            Self::SlotExchange => &[],
         }
     }
 
@@ -145,6 +145,8 @@ pub(crate) struct Variant {
     pub(crate) rows: u32,
     /// Cells that a launch record holds.
     pub(crate) cells: u32,
+    /// A step kernel that runs a diagonal of layers, and computes their inputs.
+    pub(crate) wavefront: bool,
     /// Sigmoid, tanh, no clip in every direction: no activation switch is compiled in.
     pub(crate) standard_cell: bool,
     /// The step comes by an immediate rather than a uniform.
@@ -154,7 +156,12 @@ pub(crate) struct Variant {
 impl Variant {
     /// The complete WGSL text: constants, then the kernel's file, then the shared files.
     pub(crate) fn wgsl(&self) -> String {
-        let planes = self.kernel.planes();
+        let gates = self.kernel.gates();
+        let holds = match (self.kernel.is_step(), self.wavefront) {
+            (false, _) => "",
+            (true, false) => include_str!("../../shaders/step_layer.wgsl"),
+            (true, true) => include_str!("../../shaders/step_diagonal.wgsl"),
+        };
         let step = match (self.kernel.is_step(), self.immediates) {
             (false, _) => "",
             (true, true) => {
@@ -173,11 +180,14 @@ impl Variant {
         };
         let constants = format!(
             "const LANES = {}u;\nconst ROW_GROUPS = {}u;\nconst ROWS = {}u;\nconst PLANES = \
-             {planes}u;\nconst BLOCK = {}u;\nconst CELLS = {}u;\nconst STANDARD_CELL = {};\n",
+             {}u;\nconst FIRST_GATE = {}u;\nconst BLOCK = {}u;\nconst CELLS = {}u;\nconst \
+             STANDARD_CELL = {};\n",
             self.lanes,
             self.row_groups,
             self.rows,
-            planes * self.rows as usize,
+            gates.len(),
+            gates.first().map_or(0, |gate| *gate as usize),
+            gates.len() * self.rows as usize,
             self.cells,
             self.standard_cell,
         );
@@ -188,6 +198,7 @@ impl Variant {
             constants.as_str(),
             step,
             self.kernel.source(),
+            holds,
             include_str!("../../shaders/products.wgsl"),
             include_str!("../../shaders/cell.wgsl"),
             include_str!("../../shaders/rows.wgsl"),

@@ -25,6 +25,9 @@ pub struct Capabilities {
     pub software: bool,
     /// A GPU that shares the processor's memory.
     pub integrated: bool,
+    /// f32 multiply-adds of the device in GFLOP/s, where a probe has measured them. It bounds the
+    /// work of a dispatch, and so may cut a plan into smaller chunks; results are the same bits.
+    pub measured_gflops: Option<f64>,
 }
 
 impl Capabilities {
@@ -42,6 +45,7 @@ impl Capabilities {
             immediates: false,
             software: false,
             integrated: true,
+            measured_gflops: None,
         }
     }
 
@@ -51,13 +55,18 @@ impl Capabilities {
     }
 
     /// Floating-point operations that one dispatch may hold: about 50 ms of a slow device of
-    /// this class, so that no watchdog resets it.
+    /// this class, or of this device where it was measured to be slower, so that no watchdog resets
+    /// it.
     pub(crate) fn dispatch_flops(&self) -> u64 {
-        match (self.software, self.integrated) {
+        let of_class = match (self.software, self.integrated) {
             (true, _) => 200_000_000,
             (false, true) => 5_000_000_000,
             (false, false) => 50_000_000_000,
-        }
+        };
+        // Kernels reach a fifth of the peak, or more. Casts saturate.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let measured = self.measured_gflops.map(|rate| (rate * 1e9 * 0.05 / 5.0) as u64);
+        measured.map_or(of_class, |flops| flops.clamp(1_000_000, of_class))
     }
 
     /// Checks what no plan can do without.

@@ -33,8 +33,22 @@ impl Plan {
             c.hidden_size,
             self.shape.batch
         ));
+        if g.wavefront {
+            out.push(format!(
+                "layers run as a wavefront, each one step behind the layer below, {} layers in a \
+                 dispatch: {}",
+                c.num_layers,
+                match self.options.wavefront {
+                    Some(_) => "as asked for",
+                    None => "a step of one layer leaves most of the device idle",
+                }
+            ));
+        }
         out.push(
             match m.residency {
+                Residency::Window if g.wavefront => {
+                    "only windows of the sequences are on the device"
+                }
                 Residency::Window => {
                     "layers advance together, chunk by chunk: only windows of \
                                       the sequences are on the device"
@@ -57,10 +71,11 @@ impl Plan {
                 m.tile_rows
             ));
         }
-        if m.chunk_steps < self.shape.steps {
+        if m.chunk_steps < g.diagonals(c, self.shape.steps) {
             out.push(format!(
-                "time is cut into chunks of {} steps to fit the limits and the budget",
-                m.chunk_steps
+                "time is cut into chunks of {} {} to fit the limits and the budget",
+                m.chunk_steps,
+                if g.wavefront { "diagonals" } else { "steps" }
             ));
         }
         if self.weights.buffers.len() > 1 {

@@ -1,6 +1,7 @@
 //! Sizes of workgroups and register blocks, from sizes and the class of device.
 
 use super::family::FamilyChoice;
+use super::wavefront;
 use super::{Capabilities, PlanOptions};
 use crate::config::GruConfig;
 use crate::error::Result;
@@ -13,6 +14,8 @@ use crate::shape::SequenceShape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
     pub(crate) family: FamilyChoice,
+    /// Whether a dispatch of steps holds a diagonal of layers.
+    pub(crate) wavefront: bool,
     pub(crate) precision: Precision,
     /// Quads of units of a workgroup, in every kernel: weights are packed by it.
     pub(crate) lanes: u32,
@@ -35,6 +38,7 @@ impl Geometry {
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
+        config.validate()?;
         let family = FamilyChoice::choose(config, shape, capabilities, options)?;
         let batch = shape.batch;
         let widest = if capabilities.software { 8 } else { 32 };
@@ -55,14 +59,17 @@ impl Geometry {
         // A chunk's rows are steps x batch: blocks are full but for the shortest runs. Eight rows
         // of three gates exceed a software adapter's registers.
         let projection_rows = if capabilities.software { 4 } else { 8 };
-        Ok(Self {
+        let mut geometry = Self {
             family,
+            wavefront: false,
             precision: options.precision,
             lanes: u32::try_from(lanes).expect("lanes are at most 32"),
             step_rows,
             step_groups: groups(step_rows, batch),
             projection_rows,
             projection_groups: groups(projection_rows, usize::MAX),
-        })
+        };
+        geometry.wavefront = wavefront::choose(config, shape, &geometry, capabilities, options)?;
+        Ok(geometry)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Memory {
     pub(crate) residency: Residency,
     /// Rows of a tile of the batch.
     pub(crate) tile_rows: usize,
-    /// Steps of a chunk.
+    /// Steps of a chunk; of a wavefront, diagonals.
     pub(crate) chunk_steps: usize,
     pub(crate) input: u64,
     pub(crate) gates: u64,
@@ -38,6 +38,11 @@ pub(crate) struct Memory {
     pub(crate) row_words: u64,
     /// Bytes of each staging buffer; two for upload, two for read-back.
     pub(crate) staging: u64,
+}
+
+/// Saturates: what does exceeds every limit.
+fn product(factors: &[u64]) -> u64 {
+    factors.iter().fold(1, |n, f| n.saturating_mul(*f))
 }
 
 /// Chunks longer than this gain nothing, and the per-step uniforms need a slot each.
@@ -133,7 +138,7 @@ impl Solver<'_> {
 
     /// The largest tile, then the longest chunk, of at least the given sizes.
     fn attempt(&self, residency: Residency, min_steps: usize, min_rows: usize) -> Option<Memory> {
-        let min_steps = min_steps.min(self.shape.steps.max(1));
+        let min_steps = min_steps.min(self.dispatches().max(1));
         let most = self.options.max_tile_rows.unwrap_or(usize::MAX).max(1);
         let mut tiles = self.shape.batch.div_ceil(most).max(1);
         let min_rows = min_rows.min(self.shape.batch.div_ceil(tiles));
@@ -155,7 +160,7 @@ impl Solver<'_> {
 
     fn longest_chunk(&self, residency: Residency, min: usize, rows: usize) -> Option<Memory> {
         let cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
-        let longest = self.shape.steps.clamp(1, cap);
+        let longest = self.dispatches().clamp(1, cap);
         let min = min.min(longest);
         if !self.fits(&self.sized(residency, rows, min)) {
             return None;
@@ -171,8 +176,14 @@ impl Solver<'_> {
             }
         }
         // Equal chunks rather than a short last one.
-        let chunks = self.shape.steps.max(1).div_ceil(good);
-        Some(self.sized(residency, rows, self.shape.steps.max(1).div_ceil(chunks)))
+        let all = self.dispatches().max(1);
+        let chunks = all.div_ceil(good);
+        Some(self.sized(residency, rows, all.div_ceil(chunks)))
+    }
+
+    /// Steps of the sequences, or diagonals.
+    fn dispatches(&self) -> usize {
+        self.geometry.diagonals(self.config, self.shape.steps)
     }
 
     fn fits(&self, memory: &Memory) -> bool {
@@ -180,9 +191,13 @@ impl Solver<'_> {
         let (c, d) = (self.config, self.config.num_directions() as u64);
         let rows = memory.tile_rows as u64;
         let per_row = 6 * d * c.hidden_size as u64;
-        let step = rows.saturating_mul(per_row.saturating_mul(c.hidden_size as u64));
-        let widest =
-            (0..c.num_layers.min(2)).map(|l| c.layer_input_size(l)).max().unwrap_or(1) as u64;
+        let (products, projected) = match self.geometry.wavefront {
+            true => (2 * c.num_layers as u64 - 1, 1),
+            false => (1, 2),
+        };
+        let step = product(&[rows, per_row, c.hidden_size as u64, products]);
+        let widest = (0..c.num_layers.min(projected)).map(|l| c.layer_input_size(l)).max();
+        let widest = widest.unwrap_or(1) as u64;
         let chunk_rows = rows.saturating_mul(memory.chunk_steps as u64);
         let projection = chunk_rows.saturating_mul(per_row.saturating_mul(widest));
         // One row, one step is the least that a dispatch can hold: it is let through.
@@ -218,7 +233,6 @@ impl Solver<'_> {
         let (d, units) = (c.num_directions() as u64, quads(c.hidden_size) as u64);
         let rows_padded =
             (rows as u64).checked_next_multiple_of(u64::from(self.geometry.step_rows));
-        let product = |factors: &[u64]| factors.iter().fold(1u64, |n, f| n.saturating_mul(*f));
         let window = product(&[rows as u64, steps as u64]);
         let whole = product(&[rows as u64, self.shape.steps.max(1) as u64]);
         let widest = |layers: std::ops::Range<usize>| {
@@ -234,7 +248,19 @@ impl Solver<'_> {
         };
         let state = product(&[rows_padded.unwrap_or(u64::MAX), units]);
         let planes = c.state_planes() as u64;
-        let scratch = if c.reset == ResetForm::Before { 2 * d } else { 0 };
+        let wavefront = self.geometry.wavefront;
+        let layers = c.num_layers as u64;
+        let scratch = match c.reset {
+            ResetForm::Before => 2 * d * if wavefront { layers } else { 1 },
+            ResetForm::After => 0,
+        };
+        // A wavefront has outputs for each layer that the host wants; room for one row and step of
+        // all of them keeps every smaller run possible.
+        let outputs = match (wavefront, self.options.all_layers) {
+            (false, _) => outputs,
+            (true, true) => product(&[outputs, layers]),
+            (true, false) => outputs.max(product(&[layers, units])),
+        };
         let states = product(&[2 * planes + scratch, state]);
         // Only forward networks take a reset mask.
         let mask_steps = match c.directions {
@@ -256,7 +282,11 @@ impl Solver<'_> {
             input,
             gates: product(&[d, window, 3, units]),
             arena: states.saturating_add(outputs),
-            arenas: if residency == Residency::HostBetweenLayers { 1 } else { c.num_layers.min(2) },
+            arenas: match residency {
+                Residency::HostBetweenLayers => 1,
+                _ if wavefront => 1,
+                _ => c.num_layers.min(2),
+            },
             row_words,
             staging: staging.checked_next_multiple_of(16).unwrap_or(u64::MAX),
         }

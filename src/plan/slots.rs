@@ -164,6 +164,7 @@ impl Plan {
             row_groups: self.geometry.step_groups,
             rows: self.geometry.step_rows,
             cells: 1,
+            wavefront: false,
             standard_cell: true,
             immediates: false,
         }

@@ -30,13 +30,19 @@ impl Case {
         let mut sequences = Sequences::random(&config, SequenceShape::new(7, 5), &mut random);
         sequences.lengths = Some(vec![7, 3, 0, 5, 6]);
         let values = Values::random(config, 3.0, &mut random);
-        let options = PlanOptions { all_layers: true, ..PlanOptions::default() };
+        let options =
+            PlanOptions { all_layers: true, wavefront: Some(false), ..PlanOptions::default() };
         Self { name, values, sequences, options }
     }
 
     fn chunked(mut self) -> Self {
         self.options.max_chunk_steps = Some(3);
         self.options.max_tile_rows = Some(3);
+        self
+    }
+
+    fn wavefront(mut self) -> Self {
+        self.options.wavefront = Some(true);
         self
     }
 
@@ -56,6 +62,8 @@ fn cases() -> Vec<Case> {
         Case::new("forward, reset-after, masked, chunked", Forward, After, 13).chunked().masked(),
         Case::new("forward, reset-before, masked", Forward, Before, 14).masked(),
         Case::new("reverse, reset-after", Reverse, After, 15),
+        Case::new("wavefront, reset-after, masked", Forward, After, 16).masked().wavefront(),
+        Case::new("wavefront, reset-before, chunked", Reverse, Before, 17).chunked().wavefront(),
     ]
 }
 
@@ -137,13 +145,17 @@ impl Given {
     fn is_bidirectional(&self) -> bool {
         self.values.config.directions == Directions::Bidirectional
     }
+
+    fn is_wavefront(&self) -> bool {
+        self.plan.geometry.wavefront
+    }
 }
 
 /// A name, and the fault; `false` where it changes nothing in a run of this kind. All faults keep
 /// every access inside its buffer: kernels run without bounds checks.
 type Fault = (&'static str, fn(&mut Given) -> bool);
 
-const DATA_FAULTS: [Fault; 17] = [
+const DATA_FAULTS: [Fault; 21] = [
     ("recurrent planes of r and z swapped", |given| {
         given.values.cells.iter_mut().for_each(|c| c.recurrent.swap(0, 1));
         true
@@ -182,18 +194,42 @@ const DATA_FAULTS: [Fault; 17] = [
         true
     }),
     ("states of another cell", |given| {
-        if !given.is_bidirectional() {
-            return false;
-        }
-        given.each_step_launch(|l| l.cells[1].state = l.cells[0].state);
-        true
+        given.each_step_launch(|l| {
+            let first = l.cells[0].state;
+            l.cells.iter_mut().for_each(|c| c.state = first);
+        });
+        given.is_bidirectional() || given.is_wavefront()
     }),
-    ("weights of another direction", |given| {
-        if !given.is_bidirectional() {
-            return false;
-        }
-        given.each_launch(|l| l.cells[1].weights = l.cells[0].weights);
-        true
+    ("weights of another cell", |given| {
+        given.each_launch(|l| {
+            let first = l.cells[0].weights;
+            l.cells.iter_mut().for_each(|c| c.weights = first);
+        });
+        given.is_bidirectional() || given.is_wavefront()
+    }),
+    ("a layer that reads its own state for that of the layer below", |given| {
+        given.each_step_launch(|l| l.cells.iter_mut().for_each(|c| c.source = c.state));
+        given.is_wavefront()
+    }),
+    ("the recurrent matrix for the layer below", |given| {
+        given.each_step_launch(|l| {
+            l.cells.iter_mut().for_each(|c| c.input_weights = c.weights);
+        });
+        given.is_wavefront()
+    }),
+    ("input biases of another layer", |given| {
+        given.each_step_launch(|l| {
+            let first = l.cells[0].bias;
+            l.cells.iter_mut().for_each(|c| c.bias = first);
+        });
+        given.is_wavefront()
+    }),
+    ("outputs of a layer in those of another", |given| {
+        given.each_step_launch(|l| {
+            let first = l.cells[0].output;
+            l.cells.iter_mut().for_each(|c| c.output = first);
+        });
+        given.is_wavefront()
     }),
     ("gate inputs of another direction", |given| {
         if !given.is_bidirectional() {
@@ -203,8 +239,11 @@ const DATA_FAULTS: [Fault; 17] = [
         true
     }),
     ("bias of another gate", |given| {
-        given.each_step_launch(|l| l.cells.iter_mut().for_each(|c| c.bias -= l.unit_quads));
-        given.values.config.reset == ResetForm::After
+        given.each_step_launch(|l| {
+            // Addresses wrap: the first cell's biases are the first of the buffer.
+            l.cells.iter_mut().for_each(|c| c.bias = c.bias.wrapping_sub(l.unit_quads));
+        });
+        given.values.config.reset == ResetForm::After && !given.is_wavefront()
     }),
     ("direction flag lost", |given| {
         given.each_launch(|l| l.cells.iter_mut().for_each(|c| c.reversed = 0));
@@ -241,7 +280,7 @@ const DATA_FAULTS: [Fault; 17] = [
 
 /// A name, the text, and what replaces it. Where no kernel of a run has the text, the fault is none
 /// there.
-const TEXT_FAULTS: [(&str, &str, &str); 12] = [
+const TEXT_FAULTS: [(&str, &str, &str); 15] = [
     ("sigmoid for tanh", "return saturating_tanh(x);", "return sigmoid(x);"),
     (
         "tanh for sigmoid",
@@ -250,7 +289,7 @@ const TEXT_FAULTS: [(&str, &str, &str); 12] = [
     ),
     ("a coarse tanh", "1.308315247e-01", "1.3085e-01"),
     ("reset ignored (after)", "fma(r, hidden,", "fma(vec4<f32>(1.0), hidden,"),
-    ("reset ignored (before)", "unpadded(cell, quad, r * h)", "unpadded(cell, quad, h)"),
+    ("reset ignored (before)", "unpadded(quad, r * h)", "unpadded(quad, h)"),
     ("last quad of k skipped", "q < launch.k_quads", "q + 1u < launch.k_quads"),
     ("one product of four skipped", "s = fma(w3, vec4<f32>(x[r].w), s);", ""),
     (
@@ -270,6 +309,13 @@ const TEXT_FAULTS: [(&str, &str, &str); 12] = [
         "let before = cell.state + ((k + 1u) % 2u)",
     ),
     ("ended rows go on", "= select(held, y, live);", "= y;"),
+    (
+        "the layer below one step late",
+        "let below = cell.source + ((k + 1u) % 2u)",
+        "let below = cell.source + (k % 2u)",
+    ),
+    ("input bias lost", "inputs.values[p * ROWS + i] += bias;", ""),
+    ("gates of the input product out of order", "[(gate - FIRST_GATE) * ROWS + i]", "[i]"),
 ];
 
 #[test]
@@ -296,10 +342,12 @@ fn faults_in_what_kernels_are_given_are_rejected() {
 #[test]
 fn faults_in_kernel_texts_are_rejected() {
     for context in adapters::contexts() {
-        // One of each reset form: every fault compiles its kernels anew.
-        let cases = &cases()[..2];
+        // One of each reset form, layer by layer and as a wavefront: every fault compiles its
+        // kernels anew.
+        let mut cases = cases();
+        cases.drain(2..5);
         for (name, from, to) in TEXT_FAULTS {
-            reject(name, cases, context, |given| {
+            reject(name, &cases, context, |given| {
                 given.texts = Some([from, to]);
                 let has = |k: &Kernel| given.plan.variant(*k).wgsl().contains(from);
                 given.plan.kernels().iter().any(has)

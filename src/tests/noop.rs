@@ -30,6 +30,7 @@ fn devices() -> Vec<Capabilities> {
             immediates: true,
             software: false,
             integrated: false,
+            measured_gflops: Some(1.0),
         },
     ]
 }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::kernels::{CellRecord, Kernel, LaunchRecord, quads};
 use crate::plan::{
-    Capabilities, HostSequence, LaunchSlice, Operation, Plan, Residency, SourceBuffer, Window,
+    Capabilities, HostSequence, LaunchSlice, Matrix, Operation, Placement, Plan, Residency,
+    SourceBuffer, Window,
 };
 use crate::{GruConfig, ResetForm};
 
@@ -132,6 +133,9 @@ struct Tile {
     /// Steps that went up and came back, per layer and direction.
     uploaded: Vec<Partition>,
     downloaded: Vec<Partition>,
+    /// Of a wavefront: the diagonals that were run, and the launch of the last ones.
+    diagonals: Partition,
+    diagonal_launch: Option<usize>,
 }
 
 impl<'a> Walk<'a> {
@@ -154,25 +158,30 @@ impl<'a> Walk<'a> {
                     run: vec![Partition::default(); self.config.num_layers],
                     uploaded: vec![Partition::default(); planes],
                     downloaded: vec![Partition::default(); planes],
+                    diagonals: Partition::default(),
+                    diagonal_launch: None,
                 });
             }
             Operation::Upload { window, offset, stride } => self.upload(window, *offset, *stride),
             Operation::Project { layer, slices, source } => self.project(*layer, slices, *source),
-            Operation::Steps { layer, rows, steps, kernels } => {
+            Operation::Steps { layers, rows, steps, kernels } => {
                 assert_eq!(*rows, self.tile.as_ref().unwrap().rows, "rows of the steps");
-                let mut range = None;
                 let names: Vec<Kernel> = kernels.iter().map(|k| k.kernel).collect();
                 assert_eq!(names, self.plan.kernels()[1..], "kernels of a step, in order");
                 for kernel in kernels {
-                    let run = self.launches(*layer, kernel.kernel, &kernel.slices);
-                    assert_eq!(*range.get_or_insert(run.clone()), run, "one chunk");
+                    let run = self.launches(layers, kernel.kernel, &kernel.slices);
+                    assert_eq!(run, *steps, "one chunk");
                     self.dispatches += (steps.len() * kernel.slices.len()) as u64;
                 }
-                let range = range.unwrap();
-                assert_eq!(range, *steps);
-                let tile = self.tile.as_mut().unwrap();
-                tile.run[*layer].add(range);
-                assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
+                if self.plan.geometry.wavefront {
+                    assert_eq!(*layers, 0..self.config.num_layers, "layers of a diagonal");
+                    self.diagonals(steps, kernels[0].slices[0].launch);
+                } else {
+                    assert_eq!(layers.len(), 1, "layers of a step");
+                    let (layer, tile) = (layers.start, self.tile.as_mut().unwrap());
+                    tile.run[layer].add(steps.clone());
+                    assert_eq!(tile.run[layer], tile.projected[layer], "gate inputs come first");
+                }
             }
             Operation::Download { window, arena, offset, stride } => {
                 self.download(window, *arena, *offset, *stride);
@@ -185,11 +194,32 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Each layer one step behind the layer below, whose state of that step the diagonal before
+    /// left; layer 0 with the gate inputs of these very steps.
+    fn diagonals(&mut self, diagonals: &Range<usize>, launch: usize) {
+        let tile = self.tile.as_mut().unwrap();
+        let longest = self.plan.rows.longest(&tile.rows);
+        tile.diagonals.add(diagonals.clone());
+        for (layer, run) in tile.run.iter_mut().enumerate() {
+            let step = |d: usize| d.saturating_sub(layer).min(longest);
+            let steps = step(diagonals.start)..step(diagonals.end);
+            if !steps.is_empty() {
+                run.add(steps);
+            }
+        }
+        assert_eq!(tile.run[0], tile.projected[0], "gate inputs come first");
+        tile.diagonal_launch = Some(launch);
+    }
+
     fn finish_tile(&self, tile: &Tile) {
         let (c, steps) = (self.config, self.plan.rows.longest(&tile.rows));
         let on_host = self.plan.memory.residency == Residency::HostBetweenLayers;
+        if self.plan.geometry.wavefront && steps > 0 {
+            tile.diagonals.is_whole(steps + c.num_layers - 1, "diagonals");
+        }
         for layer in 0..c.num_layers {
-            tile.projected[layer].is_whole(steps, "projected steps");
+            let fused = self.plan.geometry.wavefront && layer > 0;
+            tile.projected[layer].is_whole(if fused { 0 } else { steps }, "projected steps");
             tile.run[layer].is_whole(steps, "run steps");
             let wanted = layer + 1 == c.num_layers || self.plan.options.all_layers || on_host;
             for direction in 0..c.num_directions() {
@@ -207,9 +237,16 @@ impl<'a> Walk<'a> {
         assert!(self.tile.is_none(), "the last tile ends");
         let empty = shape.steps == 0 || shape.batch == 0;
         self.tiles.is_whole(if empty { 0 } else { shape.batch }, "rows of the batch");
+        let wavefront = plan.geometry.wavefront;
+        // Dispatches of a step; of a diagonal, a kernel each.
         let slices = |step: bool| -> u64 {
             let placements = plan.weights.placements.iter();
-            placements.filter(|p| p.kernel.is_step() == step).map(|p| p.slices.len() as u64).sum()
+            placements
+                .filter(|p| p.kernel.is_step() == step)
+                .filter(|p| !step || p.matrix == Matrix::Recurrent)
+                .filter(|p| !wavefront || p.layer == 0)
+                .map(|p| p.slices.len() as u64)
+                .sum()
         };
         let tile_rows = plan.memory.tile_rows;
         let expected: u64 = (0..if empty { 0 } else { shape.batch })
@@ -217,7 +254,8 @@ impl<'a> Walk<'a> {
             .map(|first| plan.rows.longest(&(first..shape.batch.min(first + tile_rows))))
             .map(|steps| {
                 let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
-                chunks * slices(false) + steps as u64 * slices(true)
+                let drain = if wavefront && steps > 0 { self.config.num_layers - 1 } else { 0 };
+                chunks * slices(false) + (steps + drain) as u64 * slices(true)
             })
             .sum();
         assert_eq!(self.dispatches, expected, "dispatches");
@@ -276,6 +314,13 @@ impl<'a> Walk<'a> {
         assert!(offset + rows * stride <= self.plan.memory.arena, "download beyond the arena");
         let tile = self.tile.as_mut().unwrap();
         assert!(tile.run[layer].end >= window.steps.end, "states are read after they are computed");
+        if let Some(launch) = tile.diagonal_launch {
+            let record = &self.plan.launches[launch];
+            let first = (record.first_step as usize).saturating_sub(layer);
+            assert_eq!(window.steps, first..tile.run[layer].end, "outputs of the diagonals");
+            assert_eq!(offset, u64::from(record.cells[layer].output), "outputs of the layer");
+            assert_eq!(window.rows.len(), record.rows as usize, "rows of the outputs");
+        }
         for d in directions {
             let plane = layer * self.config.num_directions() + d;
             tile.downloaded[plane].add(window.steps.clone());
@@ -283,7 +328,7 @@ impl<'a> Walk<'a> {
     }
 
     fn project(&mut self, layer: usize, slices: &[LaunchSlice], source: SourceBuffer) {
-        let range = self.launches(layer, Kernel::InputProjection, slices);
+        let range = self.launches(&(layer..layer + 1), Kernel::InputProjection, slices);
         self.dispatches += slices.len() as u64;
         let memory = &self.plan.memory;
         let from_host = layer == 0 || memory.residency == Residency::HostBetweenLayers;
@@ -325,11 +370,18 @@ impl<'a> Walk<'a> {
     }
 
     /// The steps of a kernel's launches; checks records and grids.
-    fn launches(&self, layer: usize, kernel: Kernel, slices: &[LaunchSlice]) -> Range<usize> {
+    fn launches(
+        &self,
+        layers: &Range<usize>,
+        kernel: Kernel,
+        slices: &[LaunchSlice],
+    ) -> Range<usize> {
         let (plan, c) = (self.plan, self.config);
         let g = &plan.geometry;
-        let placements = &plan.weights.placements;
-        let placement = placements.iter().find(|p| p.layer == layer && p.kernel == kernel).unwrap();
+        let diagonal = g.wavefront && kernel.is_step();
+        let matrix = if kernel.is_step() { Matrix::Recurrent } else { Matrix::Input };
+        let placement = self.placement(layers.start, kernel, matrix).unwrap();
+        let cells = if diagonal { layers.len() } else { c.num_directions() };
         assert_eq!(slices.len(), placement.slices.len());
         let mut steps = None;
         for (slice, placed) in slices.iter().zip(&placement.slices) {
@@ -346,7 +398,8 @@ impl<'a> Walk<'a> {
             assert_eq!(record.first_block as usize, placed.blocks.start);
             assert_eq!(record.unit_quads as usize, quads(c.hidden_size));
             assert_eq!(record.k_quads as usize, placement.layout.k_quads);
-            assert_eq!(record.cells.len(), c.num_directions());
+            assert_eq!(record.units as usize, c.hidden_size);
+            assert_eq!(record.cells.len(), cells);
             let (rows, covered) = if kernel.is_step() {
                 (u64::from(record.rows), g.step_rows * g.step_groups)
             } else {
@@ -356,7 +409,7 @@ impl<'a> Walk<'a> {
             let wanted = [placed.blocks.len() as u64, rows.div_ceil(u64::from(covered))];
             let [x, y, z] = slice.grid;
             assert_eq!([u64::from(x), u64::from(y)], wanted, "grid of {kernel:?}");
-            assert_eq!(z as usize, c.num_directions());
+            assert_eq!(z as usize, cells);
             assert!(x.max(y).max(z) <= self.capabilities.max_workgroups, "grid beyond the limit");
             // Networks that read backwards take no mask.
             let masked =
@@ -365,25 +418,46 @@ impl<'a> Walk<'a> {
             assert!(u64::from(record.mask) >= tile_rows as u64, "reset bits in the lengths");
             assert!(u64::from(record.mask) + bits <= plan.memory.row_words, "reset bits");
             assert!(record.mask_words as usize * 32 >= tile_rows, "a reset bit a row");
-            for (d, cell) in record.cells.iter().enumerate() {
-                assert_eq!(u64::from(cell.weights), placed.offsets[d]);
+            for (index, cell) in record.cells.iter().enumerate() {
+                let (layer, d) = if diagonal { (index, 0) } else { (layers.start, index) };
+                let own = self.placement(layer, kernel, matrix).unwrap();
+                let own = if diagonal { &own.slices[0] } else { placed };
+                assert_eq!(own.buffer, slice.weights, "one buffer of weights");
+                assert_eq!(u64::from(cell.weights), own.offsets[d]);
                 assert_eq!(cell.reversed == 1, c.directions.is_reverse(d));
+                let plane = (layer * c.num_directions() + d) as u64;
+                let biases = 4 * u64::from(record.unit_quads);
+                assert_eq!(u64::from(cell.bias), plane * biases);
+                assert!(16 * (plane + 1) * biases <= plan.weights.bias_bytes, "biases");
+                if diagonal && layer > 0 {
+                    let input = self.placement(layer, kernel, Matrix::Input).unwrap();
+                    assert_eq!(input.layout, placement.layout, "two products alike");
+                    assert_eq!(input.slices[0].buffer, slice.weights, "one buffer of weights");
+                    assert_eq!(u64::from(cell.input_weights), input.slices[0].offsets[0]);
+                    assert_eq!(cell.source, record.cells[layer - 1].state, "the layer below");
+                }
             }
-            self.check_gates(record);
+            if diagonal {
+                self.check_gates(record, &record.cells[..1]);
+            } else {
+                self.check_gates(record, &record.cells);
+            }
             if kernel.is_step() {
-                self.check_arena(layer, record);
+                self.check_arena(layers.start, record);
             }
-            let biases = if kernel.is_step() { 1 } else { 3 } * u64::from(record.unit_quads);
-            let end = |cell: &CellRecord| 16 * (u64::from(cell.bias) + biases);
-            assert!(record.cells.iter().all(|c| end(c) <= plan.weights.bias_bytes), "biases");
         }
         steps.expect("a kernel has launches")
     }
 
-    fn check_gates(&self, record: &LaunchRecord) {
+    fn placement(&self, layer: usize, kernel: Kernel, matrix: Matrix) -> Option<&'a Placement> {
+        let mut placements = self.plan.weights.placements.iter();
+        placements.find(|p| (p.layer, p.kernel, p.matrix) == (layer, kernel, matrix))
+    }
+
+    fn check_gates(&self, record: &LaunchRecord, cells: &[CellRecord]) {
         let mut regions = Regions::default();
         let window = u64::from(record.rows) * u64::from(record.steps);
-        for cell in &record.cells {
+        for cell in cells {
             let start = u64::from(cell.gates);
             regions.add("gates", start..start + 3 * window * u64::from(record.unit_quads));
         }
@@ -409,12 +483,21 @@ impl<'a> Walk<'a> {
         let rows = self.addressed_steps(record) * u64::from(record.batch);
         let output_stride = u64::from(record.output_stride);
         for (d, cell) in record.cells.iter().enumerate() {
-            assert_eq!(u64::from(cell.state), layout.state(layer, d), "state of the cell");
+            let (layer, direction) = if plan.geometry.wavefront { (d, 0) } else { (layer, d) };
+            let state = layout.state(layer, direction);
+            assert_eq!(u64::from(cell.state), state, "state of the cell");
             if c.reset == ResetForm::Before {
                 let start = u64::from(cell.scratch);
                 regions.add("scratch", start..start + 2 * stride);
             }
             let start = u64::from(cell.output);
+            if plan.geometry.wavefront {
+                let wanted = d + 1 == c.num_layers || plan.options.all_layers;
+                assert_eq!(start > 0, wanted, "outputs of a layer that is wanted");
+                if !wanted {
+                    continue;
+                }
+            }
             if output_stride == units {
                 regions.add("outputs", start..start + rows * units);
             } else {

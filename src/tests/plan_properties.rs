@@ -49,7 +49,7 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
         prop_oneof![Just(65535u32), 1024u32..65535],
         64u32..1025,
         prop_oneof![Just(16u32), Just(64), Just(256)],
-        (any::<bool>(), any::<bool>(), any::<bool>()),
+        (any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(0.0..1e6)),
     )
         .prop_map(|(sizes, max_workgroups, max_invocations, uniform_alignment, flags)| {
             Capabilities {
@@ -63,6 +63,7 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
                 immediates: flags.0,
                 software: flags.1,
                 integrated: flags.2,
+                measured_gflops: flags.3,
             }
         })
 }
@@ -73,19 +74,23 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
         proptest::option::of(logarithmic(1, 4 << 30)),
         proptest::option::of(size(1, 5000)),
         proptest::option::of(size(1, 5000)),
+        proptest::option::of(any::<bool>()),
         any::<bool>(),
     )
-        .prop_map(|(half, memory_budget, max_chunk_steps, max_tile_rows, all_layers)| {
-            PlanOptions {
-                precision: if half { Precision::F16 } else { Precision::F32 },
-                memory_budget,
-                max_chunk_steps,
-                max_tile_rows,
-                family: None,
-                on_device: false,
-                all_layers,
-            }
-        })
+        .prop_map(
+            |(half, memory_budget, max_chunk_steps, max_tile_rows, wavefront, all_layers)| {
+                PlanOptions {
+                    precision: if half { Precision::F16 } else { Precision::F32 },
+                    memory_budget,
+                    max_chunk_steps,
+                    max_tile_rows,
+                    family: None,
+                    wavefront,
+                    on_device: false,
+                    all_layers,
+                }
+            },
+        )
 }
 
 /// Rows of one length, or of any lengths.
@@ -128,8 +133,17 @@ proptest! {
         capabilities in capabilities(),
         options in plan_options(),
     ) {
-        let geometry =
-            Geometry::choose(&config, rows.shape(), &capabilities, &options).unwrap();
+        let geometry = match Geometry::choose(&config, rows.shape(), &capabilities, &options) {
+            Ok(geometry) => geometry,
+            Err(error) => {
+                prop_assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error);
+                prop_assert_eq!(options.wavefront, Some(true));
+                return Ok(());
+            }
+        };
+        if let Some(forced) = options.wavefront {
+            prop_assert_eq!(geometry.wavefront, forced);
+        }
         let plan = match Plan::within(&config, rows, &capabilities, &options, geometry, None) {
             Ok(plan) => plan,
             Err(error) => {

@@ -16,6 +16,7 @@ pub(super) fn gpu() -> Capabilities {
         immediates: true,
         software: false,
         integrated: false,
+        measured_gflops: None,
     }
 }
 
@@ -85,6 +86,13 @@ fn printed_plans_are_as_reviewed() {
                 ..options()
             },
         ),
+        (
+            "wavefront_reset_before_chunked",
+            before(GruConfig { num_layers: 3, ..GruConfig::new(20, 40) }),
+            (30, 6),
+            gpu(),
+            PlanOptions { wavefront: Some(true), max_chunk_steps: Some(12), ..options() },
+        ),
         ("weights_over_several_buffers", GruConfig::new(4096, 4096), (2, 1), software(), options()),
     ];
     let update = std::env::var_os("WGRU_UPDATE_SNAPSHOTS").is_some();
@@ -148,6 +156,25 @@ fn a_bidirectional_tile_keeps_sequences_on_the_device_under_a_row_limit() {
     let shape = SequenceShape::new(5, 4);
     let plan = Plan::new(&bidirectional(4, 8, 2), shape, &gpu(), &options).unwrap();
     assert_eq!((plan.memory.residency, plan.memory.tile_rows), (Residency::Whole, 2));
+}
+
+/// A device that was measured to be slow gets dispatches that it ends in time; one that is fast
+/// gets no longer ones than its class. Any number will do.
+#[test]
+fn a_measured_rate_bounds_the_work_of_a_dispatch() {
+    let flops = |measured_gflops| Capabilities { measured_gflops, ..gpu() }.dispatch_flops();
+    let of_class = flops(None);
+    assert_eq!([flops(Some(1e6)), flops(Some(f64::INFINITY))], [of_class; 2]);
+    assert_eq!(flops(Some(100.0)), 1_000_000_000);
+    assert_eq!([0.0, -1.0, 1e-9, f64::NAN].map(|rate| flops(Some(rate))), [1_000_000; 4]);
+    let chunk = |capabilities: &Capabilities| {
+        let shape = SequenceShape::new(400, 64);
+        let config = GruConfig::new(512, 512);
+        let plan = Plan::new(&config, shape, capabilities, &PlanOptions::default()).unwrap();
+        plan.memory.chunk_steps
+    };
+    let slow = Capabilities { measured_gflops: Some(100.0), ..gpu() };
+    assert!(chunk(&slow) < chunk(&gpu()), "{} {}", chunk(&slow), chunk(&gpu()));
 }
 
 /// Sizes that no device holds are errors at once: no overflow, no allocation in proportion.
@@ -244,6 +271,73 @@ fn empty_runs_have_no_operations() {
         let plan = Plan::new(&bidirectional(2, 3, 2), shape, &gpu(), &options).unwrap();
         check(&plan, &gpu());
         assert_eq!((plan.dispatches(), plan.operations.len()), (0, 0));
+    }
+}
+
+/// Six layers of 512 steps take 517 dispatches, and one projection a chunk.
+#[test]
+fn a_wavefront_has_a_dispatch_a_diagonal() {
+    let shape = SequenceShape::new(512, 10);
+    let wavefront = PlanOptions { wavefront: Some(true), ..PlanOptions::default() };
+    for (reset, kernels) in [(ResetForm::After, 1), (ResetForm::Before, 2)] {
+        let config = GruConfig { num_layers: 6, reset, ..GruConfig::new(128, 256) };
+        for capabilities in [gpu(), software(), Capabilities::downlevel()] {
+            let plan = Plan::new(&config, shape, &capabilities, &wavefront).unwrap();
+            check(&plan, &capabilities);
+            let chunks = 517_usize.div_ceil(plan.chunk_steps()) as u64;
+            assert!(plan.dispatches() <= kernels * 517 + chunks, "{}", plan.dispatches());
+            let layered = PlanOptions { wavefront: Some(false), ..PlanOptions::default() };
+            let layered = Plan::new(&config, shape, &capabilities, &layered).unwrap();
+            assert!(layered.dispatches() > kernels * 6 * 512);
+            assert_eq!(plan.flops(), layered.flops());
+            assert_eq!(plan.row_steps(), layered.row_steps());
+        }
+        let plan = Plan::new(&config, shape, &gpu(), &PlanOptions::default()).unwrap();
+        assert_eq!(plan.dispatches(), kernels * 517 + 1, "by default on a GPU");
+    }
+}
+
+/// Where a step is small; where it fills the device, the input products of many steps in one
+/// projection are better.
+#[test]
+fn the_table_takes_the_wavefront_for_small_steps() {
+    for (capabilities, hidden, small, large) in [
+        (gpu(), 256, 64, 65),
+        (Capabilities { integrated: true, ..gpu() }, 256, 16, 17),
+        (software(), 64, 32, 33),
+        (software(), 100, 4, 1),
+    ] {
+        for (batch, wavefront) in [(small, true), (large, false)] {
+            let config = GruConfig { num_layers: 2, ..GruConfig::new(16, hidden) };
+            let shape = SequenceShape::new(20, batch);
+            let options = PlanOptions::default();
+            let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            assert_eq!(plan.geometry.wavefront, wavefront, "H {hidden}, B {batch}");
+            let why = plan.reasons().iter().any(|r| r.contains("wavefront") && r.contains("idle"));
+            assert_eq!(why, wavefront);
+        }
+    }
+}
+
+/// What the layers cannot do is refused where it is asked for, and left alone where it is not.
+#[test]
+fn a_wavefront_that_cannot_run_is_refused() {
+    let wavefront = PlanOptions { wavefront: Some(true), ..PlanOptions::default() };
+    let layers = |num_layers, hidden| GruConfig { num_layers, ..GruConfig::new(4, hidden) };
+    let small = Capabilities { max_uniform_binding: 4 << 10, ..gpu() };
+    for (config, capabilities, word) in [
+        (layers(1, 8), gpu(), "one layer"),
+        (bidirectional(4, 8, 2), gpu(), "bidirectional"),
+        (layers(64, 8), small, "64 layers"),
+        (layers(8, 2048), Capabilities::downlevel(), "buffers"),
+    ] {
+        let shape = SequenceShape::new(9, 3);
+        let refused = Plan::new(&config, shape, &capabilities, &wavefront).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidRequest);
+        assert!(refused.to_string().contains(word), "{refused}");
+        let plan = Plan::new(&config, shape, &capabilities, &PlanOptions::default()).unwrap();
+        check(&plan, &capabilities);
+        assert!(!plan.geometry.wavefront);
     }
 }
 

@@ -55,9 +55,9 @@ fn a_wrong_result_is_reported_and_never_timed() {
         ("chain", "* 5u + 1u;", "* 5u + 2u;"),
         ("copy", "results[(at + 3u * step) & mask] = d;", ""),
         ("barrier", "+ 1u;", "+ 2u;"),
-        ("registers", "+ vec4<f32>(1.0);", "+ vec4<f32>(1.5);"),
+        ("registers", "(c - d)) + input", "(c - d)) - input"),
     ];
-    let faults = Faults { texts, lose_before: None };
+    let faults = Faults { texts, any_time: true, ..Faults::default() };
     let report = contexts()[0].probe_with(&QUICK, &faults).unwrap();
     let wrong = [
         Quantity::DispatchLatency,
@@ -93,7 +93,7 @@ fn a_wrong_result_is_reported_and_never_timed() {
 
 #[test]
 fn a_device_that_is_lost_half_way_is_one_line() {
-    let faults = Faults { texts: Vec::new(), lose_before: Some("barrier") };
+    let faults = Faults { lose_before: Some("barrier"), any_time: true, ..Faults::default() };
     let context = &contexts()[0];
     let error = context.probe_with(&QUICK, &faults).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeviceLost, "{error}");

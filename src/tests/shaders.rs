@@ -15,9 +15,10 @@ pub(super) fn variants(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
     let mut all = Vec::new();
     for kernel in Kernel::ALL {
         for precision in [Precision::F32, Precision::F16] {
-            for flags in 0..8 {
-                let [cells, standard_cell, immediates] = [0, 1, 2].map(|bit| flags >> bit & 1 == 1);
-                if immediates && !kernel.is_step() {
+            for flags in 0..16 {
+                let [cells, standard_cell, immediates, wavefront] =
+                    [0, 1, 2, 3].map(|bit| flags >> bit & 1 == 1);
+                if (immediates || wavefront) && !kernel.is_step() {
                     continue;
                 }
                 for &lanes in lanes {
@@ -29,6 +30,7 @@ pub(super) fn variants(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
                             row_groups: 64 / lanes,
                             rows,
                             cells: 1 + u32::from(cells),
+                            wavefront,
                             standard_cell,
                             immediates,
                         });
@@ -182,6 +184,7 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
         mask: 1009,
         mask_words: 1010,
         natural: 1011,
+        units: 1013,
         cells: (0..cells)
             .map(|d| CellRecord {
                 weights: 2000 + 100 * d,
@@ -193,7 +196,7 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
                 output: 2006 + 100 * d,
                 reversed: 2007 + 100 * d,
                 functions: functions(d),
-                units: 2008 + 100 * d,
+                input_weights: 2008 + 100 * d,
             })
             .collect(),
     };
@@ -211,9 +214,9 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
         ("mask", record.mask),
         ("mask_words", record.mask_words),
         ("natural", record.natural),
+        ("units", record.units),
         ("unused_0", 0),
         ("unused_1", 0),
-        ("unused_2", 0),
     ]);
     let cells = record
         .cells
@@ -237,7 +240,7 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
                 ("candidate_alpha", candidate.parameters().0.to_bits()),
                 ("candidate_beta", candidate.parameters().1.to_bits()),
                 ("clip", cell.functions.clip.unwrap().to_bits()),
-                ("units", cell.units),
+                ("input_weights", cell.input_weights),
             ])
         })
         .collect();

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use wgru::{
-    AdapterDescription, Device, GpuContext, GpuOptions, Gru, Inputs, PlanOptions, SequenceShape,
-    Session,
+    AdapterDescription, Device, Directions, GpuContext, GpuOptions, Gru, Inputs, PlanOptions,
+    SequenceShape, Session,
 };
 
 use crate::adapters;
@@ -29,9 +29,9 @@ enum Kind {
 enum Setting {
     /// As a user opens it.
     Full,
-    /// With what every WebGPU device has, and no more.
+    /// With what every WebGPU device has, and no more; layers as a wavefront wherever they can.
     Downlevel,
-    /// With wgpu's run-time checks in the kernels.
+    /// With wgpu's run-time checks in the kernels; layers as a wavefront wherever they can.
     Checked,
 }
 
@@ -149,7 +149,19 @@ impl Engine {
         shape: SequenceShape,
         options: &PlanOptions,
     ) -> Session {
+        let options = &self.forced(gru, options);
         gru.session_with(&self.device(), shape, options)
             .unwrap_or_else(|e| panic!("a session on {}: {e:?}", self.name))
+    }
+
+    /// `options`, and what the setting forces of what they leave open.
+    fn forced(&self, gru: &Gru, options: &PlanOptions) -> PlanOptions {
+        let config = gru.config();
+        let possible = config.num_layers > 1 && config.directions != Directions::Bidirectional;
+        let wavefront = match self.setting() {
+            Some(Setting::Downlevel | Setting::Checked) if possible => Some(true),
+            _ => None,
+        };
+        PlanOptions { wavefront: options.wavefront.or(wavefront), ..options.clone() }
     }
 }

@@ -31,7 +31,15 @@ pub(crate) struct EngineArgs {
     /// With auto: measure nothing; use what was measured before, or ordinary devices' costs
     #[arg(long)]
     no_calibration: bool,
+    /// Whether a dispatch runs a step of every layer, each one step behind the layer below: auto, on,
+    /// off (GPU only)
+    #[arg(long, value_name = "W", default_value = "auto", value_parser = wavefront)]
+    wavefront: Wavefront,
 }
+
+/// `None`: the planner chooses.
+#[derive(Clone, Copy, Debug)]
+struct Wavefront(Option<bool>);
 
 /// `None`: the planner chooses.
 #[derive(Clone, Copy, Debug)]
@@ -50,10 +58,7 @@ impl EngineArgs {
     }
 
     /// Opens the device; `auto` is still undecided.
-    pub(crate) fn open(
-        &self,
-        calibration: Calibration,
-    ) -> Result<(Device, PlanOptions), Failure> {
+    pub(crate) fn open(&self, calibration: Calibration) -> Result<(Device, PlanOptions), Failure> {
         let request = requested(self.device.as_deref())?;
         let calibration = if self.no_calibration { Calibration::Never } else { calibration };
         let device = match request.trim().eq_ignore_ascii_case("auto") {
@@ -67,6 +72,7 @@ impl EngineArgs {
                 ("--max-chunk-steps", self.max_chunk_steps.is_some()),
                 ("--max-tile-rows", self.max_tile_rows.is_some()),
                 ("--kernels", self.kernels.0.is_some()),
+                ("--wavefront", self.wavefront.0.is_some()),
             ];
             // Where auto has a GPU to choose, these choose it.
             let option = given.iter().find(|(_, given)| *given);
@@ -83,6 +89,7 @@ impl EngineArgs {
             max_chunk_steps: self.max_chunk_steps,
             max_tile_rows: self.max_tile_rows,
             family: self.kernels.0,
+            wavefront: self.wavefront.0,
             ..PlanOptions::default()
         };
         Ok((device, options))
@@ -123,5 +130,14 @@ fn kernels(text: &str) -> Result<Kernels, String> {
     match named {
         None if text != "auto" => Err("auto, step or sequence is wanted".to_owned()),
         _ => Ok(Kernels(named)),
+    }
+}
+
+fn wavefront(text: &str) -> Result<Wavefront, String> {
+    match text {
+        "auto" => Ok(Wavefront(None)),
+        "on" => Ok(Wavefront(Some(true))),
+        "off" => Ok(Wavefront(Some(false))),
+        _ => Err("auto, on or off is wanted".to_owned()),
     }
 }

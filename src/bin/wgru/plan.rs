@@ -79,6 +79,7 @@ fn plan_json(plan: &Plan) -> Value {
     };
     json!({
         "kernel_family": plan.family().to_string(),
+        "wavefront": plan.is_wavefront(),
         "dispatches": plan.dispatches(),
         "dispatches_by_kernel": by_name(plan.dispatches_by_kernel()),
         "flops": plan.flops(),

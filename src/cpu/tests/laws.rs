@@ -55,6 +55,35 @@ fn steps_one_by_one_have_the_bits_of_the_whole_run() {
 }
 
 #[test]
+fn windows_change_no_bit() {
+    for reset in RESETS {
+        for layers in [1, 2, 3] {
+            let config = config(5, 37, layers, Directions::Forward, reset);
+            let gru = network(&config, 11);
+            let input = Random(12).array((11, 4, 5), 2.0);
+            let state = Random(13).array((layers, 4, 37), 1.0);
+            let mask = Array2::from_shape_fn((11, 4), |(t, b)| (t + 2 * b) % 5 == 3);
+            let inputs = Inputs::new(input.view()).initial_state(state.view());
+            for inputs in [
+                inputs,
+                inputs.lengths(&[11, 0, 4, 8]),
+                inputs.reset_mask(mask.view()),
+                Inputs::new(input.view()).lengths(&[3, 11, 1, 7]).reset_mask(mask.view()),
+            ] {
+                let mut session = split_session(&gru, 2, 1, 1);
+                let wanted = run(&gru, &mut session, &inputs);
+                for steps in [1, 4, 10] {
+                    session.forced_window = Some(steps);
+                    let given = run(&gru, &mut session, &inputs);
+                    assert!(same(&given.hidden_states, &wanted.hidden_states), "{reset}, {steps}");
+                    assert!(same(&given.final_state, &wanted.final_state), "{reset}, {steps}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn threads_change_no_bit() {
     for reset in RESETS {
         for directions in DIRECTIONS {

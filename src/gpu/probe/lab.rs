@@ -13,11 +13,12 @@ use crate::error::{Error, ErrorKind, Result};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What tests change: `(kernel, from, to)` in its text; the kernel before whose making the device
-/// is lost.
+/// is lost; whether the probe may take any time, since other tests run beside it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) texts: Vec<(&'static str, &'static str, &'static str)>,
     pub(crate) lose_before: Option<&'static str>,
+    pub(crate) any_time: bool,
 }
 
 /// An open device.

@@ -58,8 +58,9 @@ impl Probe<'_> {
             self.missing(quantity, "", "the driver lists no shape of them");
             return Ok(());
         }
-        let features = feature | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
-        let lab = match self.open(features | wgpu::Features::IMMEDIATES) {
+        // With the feature for subgroups wgpu lets their size vary, which these kernels cannot.
+        let features = feature | wgpu::Features::SHADER_F16 | wgpu::Features::IMMEDIATES;
+        let lab = match self.open(features) {
             Ok(lab) => lab,
             Err(error) => {
                 self.missing(quantity, "", error.to_string());
