@@ -72,7 +72,7 @@
 //!
 //! let plan = Plan::new(
 //!     &GruConfig::new(256, 256),
-//!     SequenceShape::new(100, 64),
+//!     SequenceShape::new(100, 32),
 //!     &Capabilities::downlevel(),
 //!     &PlanOptions::default(),
 //! )?;
