@@ -117,7 +117,7 @@ fn figures(out: &mut String, document: &Document, devices: &[&str]) {
         let first = gpus.iter().filter_map(|s| latency::crossover(&cpu.points, &s.points));
         if let Some((batch, _)) = first.min_by(|a, b| a.0.total_cmp(&b.0)) {
             let text = "from there the GPU is ahead (256 units, 32 steps)";
-            all.push((format!("{batch:.0} rows"), text.into()));
+            all.push((format!("{} rows", batch.ceil()), text.into()));
         }
     }
     let verified = document.rows.iter().chain(&document.sweep).filter(|r| r.verified.is_some());
@@ -308,6 +308,7 @@ mod tests {
         });
         let page = page(&document);
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
-        assert!(!page.contains("NaN") && !page.contains("inf"), "every coordinate is a number");
+        let odd = ["NaN", "\"inf", "-inf", "inf%"].into_iter().find(|w| page.contains(w));
+        assert_eq!(odd, None, "every coordinate is a number");
     }
 }
