@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::GpuContext;
-use super::dispatch::record;
+use super::dispatch::Told;
+use super::pipelines::Pipeline;
 use super::resources::{command_encoder, scoped};
 use super::session::{BindKey, GpuSession};
 use super::slots::SlotRows;
@@ -47,6 +48,8 @@ pub(super) async fn run(
         encoder: None,
         pass: None,
         passing: None,
+        told: Told::default(),
+        bound: Vec::new(),
         recorded: 0,
         longest: FIRST_SUBMISSION,
         submitted: VecDeque::new(),
@@ -85,6 +88,13 @@ struct Submission {
     index: wgpu::SubmissionIndex,
 }
 
+/// What a dispatch binds.
+struct Bound {
+    key: BindKey,
+    pipeline: Arc<Pipeline>,
+    group: wgpu::BindGroup,
+}
+
 struct Recorder<'i, 'a, 'o> {
     session: &'a mut GpuSession,
     context: GpuContext,
@@ -96,6 +106,10 @@ struct Recorder<'i, 'a, 'o> {
     pass: Option<wgpu::ComputePass<'static>>,
     /// What a timed run's pass is spent on.
     passing: Option<Activity>,
+    /// What the pass has been told.
+    told: Told,
+    /// What dispatches of this run bind.
+    bound: Vec<Bound>,
     /// Dispatches recorded since the last submission.
     recorded: usize,
     longest: usize,
@@ -172,15 +186,26 @@ impl Recorder<'_, '_, '_> {
         let label = wgpu::ComputePassDescriptor { label: Some("wgru"), timestamp_writes };
         self.pass = Some(encoder.begin_compute_pass(&label).forget_lifetime());
         self.passing = timed;
+        self.told = Told::default();
         Ok(())
     }
 
     fn dispatch(&mut self, dispatch: &Dispatch) -> Result<()> {
-        let group = self.session.bind_group(BindKey::of(dispatch))?;
-        let pipeline = Arc::clone(&self.session.pipelines[&dispatch.kernel]);
-        self.begin_pass(dispatch.kernel)?;
+        let (key, kernel) = (BindKey::of(dispatch), dispatch.kernel);
+        // A run has a handful of these: looking through them is cheaper than hashing.
+        let place = match self.bound.iter().position(|bound| bound.key == key) {
+            Some(place) => place,
+            None => {
+                let group = self.session.bind_group(key)?;
+                let pipeline = Arc::clone(&self.session.pipelines[&kernel]);
+                self.bound.push(Bound { key, pipeline, group });
+                self.bound.len() - 1
+            }
+        };
+        self.begin_pass(kernel)?;
         let pass = self.pass.as_mut().expect("the pass was begun above");
-        record(pass, &self.plan, &pipeline, &group, dispatch);
+        let Bound { pipeline, group, .. } = &self.bound[place];
+        self.told.record(pass, &self.plan, pipeline, group, dispatch);
         self.recorded += 1;
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::buffers::{Bound, BoundArrays, BufferIo, name};
 use super::context::GpuContext;
-use super::dispatch::record;
+use super::dispatch::Told;
 use super::executor::{FIRST_SUBMISSION, LONGEST_SUBMISSION, MAX_IN_FLIGHT};
 use super::pipelines::Pipeline;
 use super::resources::{buffer, command_encoder, device_error, scoped, watched};
@@ -102,11 +102,15 @@ impl PreparedRun {
         encoder: &mut wgpu::CommandEncoder,
     ) -> bool {
         let mut pass: Option<wgpu::ComputePass<'static>> = None;
+        let mut told = Told::default();
         for count in 0.. {
             if count == most {
                 return true;
             }
             let Some(command) = commands.next() else { break };
+            if !matches!(command, Command::Dispatch(_)) {
+                told = Told::default();
+            }
             match command {
                 Command::Move(Move::Words { rows, map }) => {
                     pass = None;
@@ -132,7 +136,7 @@ impl PreparedRun {
                     let pass = pass.get_or_insert_with(|| begin(encoder));
                     let key = BindKey::of(&dispatch);
                     let pipeline = &self.pipelines[&dispatch.kernel];
-                    record(pass, &self.plan, pipeline, &self.groups[&key], &dispatch);
+                    told.record(pass, &self.plan, pipeline, &self.groups[&key], &dispatch);
                 }
             }
         }

@@ -73,7 +73,8 @@ impl Plan {
         }
         if m.chunk_steps < g.diagonals(c, self.shape.steps) {
             out.push(format!(
-                "time is cut into chunks of {} {} to fit the limits and the budget",
+                "time is cut into chunks of {} {} to fit the limits and the budget, or to move one \
+                 chunk while another is computed",
                 m.chunk_steps,
                 if g.wavefront { "diagonals" } else { "steps" }
             ));

@@ -47,6 +47,8 @@ fn product(factors: &[u64]) -> u64 {
 
 /// Chunks longer than this gain nothing, and the per-step uniforms need a slot each.
 const MAX_CHUNK_STEPS: usize = 4096;
+/// Bytes of a staging buffer, unless a row of a step needs more.
+const MAX_STAGING: u64 = 8 << 20;
 /// Fewer steps than this a chunk waste the projection; smaller tiles are better.
 const GOOD_CHUNK_STEPS: usize = 16;
 /// Fewer rows than this a tile waste the step kernel; host memory between layers is better.
@@ -160,7 +162,7 @@ impl Solver<'_> {
 
     fn longest_chunk(&self, residency: Residency, min: usize, rows: usize) -> Option<Memory> {
         let cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
-        let longest = self.dispatches().clamp(1, cap);
+        let longest = self.dispatches().clamp(1, cap).min(self.overlapping(residency, rows));
         let min = min.min(longest);
         if !self.fits(&self.sized(residency, rows, min)) {
             return None;
@@ -179,6 +181,22 @@ impl Solver<'_> {
         let all = self.dispatches().max(1);
         let chunks = all.div_ceil(good);
         Some(self.sized(residency, rows, all.div_ceil(chunks)))
+    }
+
+    /// Steps whose transfers fit the staging buffers: while the device computes one chunk, the
+    /// input of the next goes up and the outputs of the one before come back.
+    fn overlapping(&self, residency: Residency, rows: usize) -> usize {
+        let c = self.config;
+        let layers = match residency {
+            Residency::Whole => return usize::MAX,
+            Residency::Window => 1,
+            Residency::HostBetweenLayers => c.num_layers.min(2),
+        };
+        let widest = (0..layers).map(|l| input_quads(c, l)).max().unwrap_or(1);
+        let widest = widest.max(c.num_directions() * quads(c.hidden_size));
+        let step = product(&[16, rows as u64, widest as u64]).max(1);
+        let steps = MAX_STAGING.min(self.budget / 16) / step;
+        usize::try_from(steps).unwrap_or(usize::MAX).max(2 * GOOD_CHUNK_STEPS)
     }
 
     /// Steps of the sequences, or diagonals.
@@ -274,7 +292,7 @@ impl Solver<'_> {
         let row_bytes = product(&[16, all.max(d * units)]);
         let moved = product(&[16, input.max(outputs).max(product(&[planes, state]))]);
         let staging =
-            moved.clamp(64 << 10, 4 << 20).min(self.budget / 16).max(row_bytes).max(4 << 10);
+            moved.clamp(64 << 10, MAX_STAGING).min(self.budget / 16).max(row_bytes).max(4 << 10);
         Memory {
             residency,
             tile_rows: rows,

@@ -1,7 +1,7 @@
 //! Plans: as text, at extreme sizes, and where they are refused.
 
 use super::plan_invariants::check;
-use crate::plan::{Capabilities, Plan, PlanOptions, Residency, RowOrder};
+use crate::plan::{Capabilities, Operation, Plan, PlanOptions, Residency, RowOrder};
 use crate::*;
 
 pub(super) fn gpu() -> Capabilities {
@@ -146,6 +146,44 @@ fn long_sequences_and_wide_batches_fit_128_mib_bindings() {
                 check(&plan, &capabilities);
             }
         }
+    }
+}
+
+/// The row of the benchmark's grid with the longest sequences: two layers of both directions, whose
+/// states alone are several GiB, in 512 MiB of device memory with everything counted.
+#[test]
+fn long_bidirectional_sequences_fit_512_mib() {
+    for reset in [ResetForm::After, ResetForm::Before] {
+        let config = GruConfig { reset, ..bidirectional(10, 128, 2) };
+        let shape = SequenceShape::new(10_000, 100);
+        let options = PlanOptions { memory_budget: Some(480 << 20), ..PlanOptions::default() };
+        for capabilities in [gpu(), Capabilities::downlevel(), software()] {
+            let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            check(&plan, &capabilities);
+            assert!(plan.device_bytes() <= 512 << 20, "{plan}");
+        }
+    }
+}
+
+/// A chunk's transfers fit the staging buffers: one goes up while another is computed.
+#[test]
+fn long_runs_are_cut_so_that_transfers_overlap() {
+    for (config, batch) in [
+        (GruConfig::new(64, 256), 64),
+        (GruConfig { num_layers: 3, ..GruConfig::new(80, 128) }, 32),
+    ] {
+        let shape = SequenceShape::new(4000, batch);
+        let plan = Plan::new(&config, shape, &gpu(), &PlanOptions::default()).unwrap();
+        check(&plan, &gpu());
+        for operation in &plan.operations {
+            if let Operation::Upload { window, stride, .. }
+            | Operation::Download { window, stride, .. } = operation
+            {
+                let bytes = 16 * stride * (window.rows.len() * window.steps.len()) as u64;
+                assert!(bytes <= plan.memory.staging, "{bytes} of {}", plan.memory.staging);
+            }
+        }
+        assert!(plan.memory.chunk_steps >= 64, "{}", plan.memory.chunk_steps);
     }
 }
 
