@@ -30,7 +30,7 @@ use crate::probe::{
 };
 
 /// After so long nothing more is begun.
-const LIMIT: Duration = Duration::from_secs(17);
+const LIMIT: Duration = Duration::from_secs(16);
 const QUICK_LIMIT: Duration = Duration::from_secs(6);
 
 /// Why a case has no figure.
@@ -181,7 +181,8 @@ impl Probe<'_> {
             Err(stop) => {
                 // A lost device refuses everything, or computes nothing, each in its own way.
                 if !matches!(stop, Stop::NotMeasured(_)) {
-                    let _ = lab.device.poll(wgpu::PollType::Poll);
+                    super::poller::poll(&lab.device, wgpu::PollType::Poll)
+                        .map_err(|e| lab.failed(&e))?;
                     lab.still_there()?;
                 }
                 figure.problem = Some(problem(stop)?);
