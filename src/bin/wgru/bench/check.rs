@@ -122,7 +122,7 @@ fn fault_of_the_whole(
     let config = problem.gru.config();
     let (units, directions) = (config.hidden_size, config.num_directions());
     // A state is between the candidate, which tanh bounds, and the state before it.
-    if let Some(value) = output.hidden_states.iter().find(|v| !(v.abs() <= 1.0)) {
+    if let Some(value) = output.hidden_states.iter().find(|v| v.is_nan() || v.abs() > 1.0) {
         return Some(format!("the output holds {value}, states of tanh are within -1 to 1"));
     }
     for row in 0..problem.row.batch {

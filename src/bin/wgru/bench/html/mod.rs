@@ -252,11 +252,11 @@ fn skipped(out: &mut String, d: &Document) {
         out.push_str("</ul>\n</section>\n");
     }
     let load = |load: Option<[f64; 3]>| load.map_or("unknown".into(), |l| format!("{:.2}", l[0]));
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<footer>Written by wgru bench in {:.0} s on {}; load average before and after: {}, {}. \
          Every result was first checked against an f64 reference, at sampled steps and rows of \
-         every layer. Weights and inputs are random.</footer>\n",
+         every layer. Weights and inputs are random.</footer>",
         d.header.seconds,
         escape(&d.header.date),
         load(d.header.load_average),
