@@ -119,7 +119,7 @@ impl ProbeReport {
     /// the registers of one workgroup.
     pub fn resident_units(&self) -> Option<u64> {
         let held =
-            |invocations| Some(invocations.saturating_mul(self.resident_values(invocations)?));
+            |invocations: u64| Some(invocations.saturating_mul(self.resident_values(invocations)?));
         let values = held(256).max(held(512))?;
         Some((values / 3).isqrt())
     }
