@@ -304,10 +304,10 @@ impl Lab {
     /// Waits for `submission`, else for all of them.
     pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) };
-        let polled = self.device.poll(poll);
+        let polled = super::super::poller::poll(&self.device, poll);
         self.still_there()?;
         match polled {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(e) => Err(self.failed(&format!("no answer within {} s: {e}", PATIENCE.as_secs()))),
         }
     }

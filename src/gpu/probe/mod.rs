@@ -181,7 +181,8 @@ impl Probe<'_> {
             Err(stop) => {
                 // A lost device refuses everything, or computes nothing, each in its own way.
                 if !matches!(stop, Stop::NotMeasured(_)) {
-                    let _ = lab.device.poll(wgpu::PollType::Poll);
+                    super::poller::poll(&lab.device, wgpu::PollType::Poll)
+                        .map_err(|e| lab.failed(&e))?;
                     lab.still_there()?;
                 }
                 figure.problem = Some(problem(stop)?);
