@@ -37,8 +37,8 @@ struct Launch {
     mask_words: u32,     // words of a step's reset bits
     natural: u32,        // 1: outputs and sources are indexed by time, 0: by step of the chunk
     units: u32,          // H; the last quad may hold padding
+    lag: u32,            // steps of a sequence by which a cell's chunk is behind that of the one before
     unused_0: u32,
-    unused_1: u32,
     cells: array<Cell, CELLS>,
 }
 

@@ -66,10 +66,10 @@ struct Envelope<'a, T> {
     record: &'a T,
 }
 
-/// As [`Envelope`], with the record as it came: it is read only if everything else agrees.
+/// An [`Envelope`] of this schema, with the record as it came: it is read only if everything else
+/// agrees.
 #[derive(Deserialize)]
 struct Stored {
-    wgru_cache: u32,
     crate_version: String,
     kind: String,
     kind_version: u32,
@@ -202,7 +202,6 @@ fn open<T: DeserializeOwned>(
         return Err("it is stale: another version of the format".to_owned());
     }
     let stored: Stored = serde_json::from_value(json).map_err(|e| format!("it is damaged: {e}"))?;
-    debug_assert_eq!(stored.wgru_cache, SCHEMA);
     if stored.kind != kind.name || stored.subject != key.subject {
         let of = shown(&format!("{} of {}", stored.kind, stored.subject));
         return Err(format!("it is of something else, {of}"));

@@ -24,6 +24,8 @@ use crate::sequence::{Inputs, OutputViews};
 /// long, up to a bound that keeps a submission far from watchdogs.
 pub(super) const FIRST_SUBMISSION: usize = 16;
 pub(super) const LONGEST_SUBMISSION: usize = 512;
+/// Steps of a sequence kernel that count as a dispatch.
+pub(super) const STEPS_OF_A_DISPATCH: usize = 16;
 /// Submissions that may wait in the queue: bounds the memory of recorded commands.
 pub(super) const MAX_IN_FLIGHT: usize = 4;
 
@@ -131,7 +133,9 @@ impl Recorder<'_, '_, '_> {
                 Operation::Upload { window, offset, stride } => {
                     self.upload(window, *offset, *stride).await?;
                 }
-                Operation::Project { .. } | Operation::Steps { .. } => {
+                Operation::Project { .. }
+                | Operation::Steps { .. }
+                | Operation::Sequence { .. } => {
                     for dispatch in plan.dispatches_of(operation) {
                         self.dispatch(&dispatch)?;
                         self.submit_if_long().await?;
@@ -206,7 +210,7 @@ impl Recorder<'_, '_, '_> {
         let pass = self.pass.as_mut().expect("the pass was begun above");
         let Bound { pipeline, group, .. } = &self.bound[place];
         self.told.record(pass, &self.plan, pipeline, group, dispatch);
-        self.recorded += 1;
+        self.recorded += 1 + dispatch.steps / STEPS_OF_A_DISPATCH;
         Ok(())
     }
 
@@ -429,7 +433,7 @@ impl Recorder<'_, '_, '_> {
         let row_bytes = 16 * quads(plan.config.hidden_size) as u64;
         // Rows that ended at different steps stand in either state.
         let parities = if plan.rows.is_full() {
-            let last = plan.shape.steps % 2;
+            let last = plan.final_parity(rows.start);
             last..last + 1
         } else {
             0..2

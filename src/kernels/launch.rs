@@ -36,6 +36,7 @@ pub(crate) struct LaunchRecord {
     pub(crate) mask_words: u32,
     pub(crate) natural: u32,
     pub(crate) units: u32,
+    pub(crate) lag: u32,
     pub(crate) cells: Vec<CellRecord>,
 }
 
@@ -65,7 +66,7 @@ impl LaunchRecord {
             self.mask_words,
             self.natural,
             self.units,
-            0,
+            self.lag,
             0,
         ];
         for cell in &self.cells {

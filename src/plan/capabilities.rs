@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub max_workgroups: u32,
     /// Invocations of a workgroup.
     pub max_invocations: u32,
+    /// Memory of a workgroup, bytes.
+    pub max_workgroup_memory: u32,
     /// Alignment of dynamic offsets into uniform buffers, bytes.
     pub uniform_alignment: u32,
     /// Largest uniform binding, bytes.
@@ -40,6 +42,7 @@ impl Capabilities {
             max_storage_buffers: 8,
             max_workgroups: 65535,
             max_invocations: 256,
+            max_workgroup_memory: 16 << 10,
             uniform_alignment: 256,
             max_uniform_binding: 64 << 10,
             immediates: false,
@@ -69,6 +72,17 @@ impl Capabilities {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let measured = self.measured_gflops.map(|rate| (rate * 1e9 * 0.05 / 5.0) as u64);
         measured.map_or(of_class, |flops| flops.clamp(of_class / 100, of_class))
+    }
+
+    /// Floating-point operations of one workgroup in a dispatch: as [`dispatch_flops`]
+    /// (Self::dispatch_flops), of one of the device's cores.
+    pub(crate) fn workgroup_flops(&self) -> u64 {
+        let cores = match (self.software, self.integrated) {
+            (true, _) => 2,
+            (false, true) => 8,
+            (false, false) => 16,
+        };
+        self.dispatch_flops() / cores
     }
 
     /// Checks what no plan can do without.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::schedule::word;
-use super::{LaunchSlice, Operation, Plan, SourceBuffer};
+use super::{LaunchSlice, Operation, Plan, SourceBuffer, resident};
 use crate::kernels::Kernel;
 
 /// One dispatch, as it is recorded.
@@ -13,6 +13,8 @@ pub(crate) struct Dispatch {
     pub(crate) slice: LaunchSlice,
     /// What a projection reads, or the arena that a step writes.
     pub(crate) other: SourceBuffer,
+    /// Steps that a sequence kernel runs; 0 of others.
+    pub(crate) steps: usize,
     /// The step of the chunk, for kernels that are told one.
     pub(crate) step: Option<usize>,
 }
@@ -44,6 +46,7 @@ impl Plan {
                     kernel: Kernel::InputProjection,
                     slice: *slice,
                     other: *source,
+                    steps: 0,
                     step: None,
                 }))
             }
@@ -54,9 +57,27 @@ impl Plan {
                     kernels.iter().flat_map(move |kernel| {
                         kernel.slices.iter().map(move |slice| {
                             let slice = LaunchSlice { grid: [slice.grid[0], y, z], ..*slice };
-                            Dispatch { kernel: kernel.kernel, slice, other, step: Some(step) }
+                            Dispatch {
+                                kernel: kernel.kernel,
+                                slice,
+                                other,
+                                steps: 0,
+                                step: Some(step),
+                            }
                         })
                     })
+                }))
+            }
+            Operation::Sequence { cells, slices, .. } => {
+                let other = SourceBuffer::Arena(self.memory.arena_of(cells[0].0));
+                let steps = cells.iter().map(|(_, steps)| steps.len()).max().unwrap_or(0);
+                let kernel = resident::kernel(self.config.reset);
+                Box::new(slices.iter().map(move |slice| Dispatch {
+                    kernel,
+                    slice: *slice,
+                    other,
+                    steps,
+                    step: None,
                 }))
             }
             Operation::BeginTile { .. }
@@ -86,12 +107,15 @@ impl Plan {
 
     /// Rows that a workgroup of a step shares.
     pub(super) fn row_block(&self) -> usize {
-        (self.geometry.step_rows * self.geometry.step_groups) as usize
+        self.geometry.row_block() as usize
     }
 
     /// Which of its two states (0 even, 1 odd) the row at `position` ends in: a row takes part,
-    /// or holds its state, until its block's longest ends.
+    /// or holds its state, until its block's longest ends. Sequence kernels keep the even one.
     pub(crate) fn final_parity(&self, position: usize) -> usize {
+        if self.geometry.resident.is_some() {
+            return 0;
+        }
         let first = position - position % self.memory.tile_rows;
         let start = position - (position - first) % self.row_block();
         self.rows.length(start) % 2

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Operation, Plan, Residency};
-use crate::kernels::quads;
+use crate::kernels::{Kernel, Sharing, quads};
 
 /// `1.5 MiB` and the like.
 pub(crate) fn human_bytes(bytes: u64) -> String {
@@ -26,13 +26,33 @@ impl Plan {
         let class = if self.software { "software adapter" } else { "GPU" };
         let family = g.family;
         out.push(format!("kernel family: {}, {}", family.family, family.why));
-        out.push(format!(
-            "kernels: {} units x {} rows a workgroup in a step ({class}, H {}, B {})",
-            4 * g.lanes,
-            g.step_rows * g.step_groups,
-            c.hidden_size,
-            self.shape.batch
-        ));
+        out.push(match &g.resident {
+            None => format!(
+                "kernels: {} units x {} rows a workgroup in a step ({class}, H {}, B {})",
+                4 * g.lanes,
+                g.step_rows * g.step_groups,
+                c.hidden_size,
+                self.shape.batch
+            ),
+            Some(resident) => format!(
+                "kernels: {} rows a workgroup of {} invocations, {} ({class}, H {}, B {})",
+                resident.tile(),
+                resident.invocations(),
+                match resident.sharing {
+                    Sharing::Units { registers: true, .. } => "weights in registers",
+                    _ => "weights read in every step",
+                },
+                c.hidden_size,
+                self.shape.batch
+            ),
+        });
+        if g.cascade {
+            out.push(format!(
+                "layers run as a wavefront of chunks, each one chunk behind the layer below, up to \
+                 {} layers in a dispatch",
+                c.num_layers
+            ));
+        }
         if g.wavefront {
             out.push(format!(
                 "layers run as a wavefront, each one step behind the layer below, {} layers in a \
@@ -73,10 +93,13 @@ impl Plan {
         }
         if m.chunk_steps < g.diagonals(c, self.shape.steps) {
             out.push(format!(
-                "time is cut into chunks of {} {} to fit the limits and the budget, or to move one \
-                 chunk while another is computed",
+                "time is cut into chunks of {} {} to fit the limits and the budget, {}",
                 m.chunk_steps,
-                if g.wavefront { "diagonals" } else { "steps" }
+                if g.wavefront { "diagonals" } else { "steps" },
+                match g.cascade {
+                    true => "or so that layers overlap",
+                    false => "or to move one chunk while another is computed",
+                }
             ));
         }
         if self.weights.buffers.len() > 1 {
@@ -84,6 +107,9 @@ impl Plan {
                 "weights lie in {} buffers: together they exceed the largest binding",
                 self.weights.buffers.len()
             ));
+        }
+        if g.resident.is_some() {
+            return out;
         }
         out.push(if self.immediates {
             "the step's index comes by an immediate".into()
@@ -102,7 +128,10 @@ impl Plan {
                     .operations
                     .iter()
                     .map(|operation| match operation {
-                        Operation::Project { slices, .. } if !kernel.is_step() => {
+                        Operation::Project { slices, .. } if *kernel == Kernel::InputProjection => {
+                            slices.len() as u64
+                        }
+                        Operation::Sequence { slices, .. } if kernel.is_sequence() => {
                             slices.len() as u64
                         }
                         Operation::Steps { steps, kernels, .. } => kernels

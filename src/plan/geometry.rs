@@ -1,11 +1,10 @@
 //! Sizes of workgroups and register blocks, from sizes and the class of device.
 
-use super::family::FamilyChoice;
-use super::wavefront;
-use super::{Capabilities, PlanOptions};
+use super::family::{FamilyChoice, KernelFamily};
+use super::{Capabilities, PlanOptions, cascade, resident, wavefront};
 use crate::config::GruConfig;
 use crate::error::Result;
-use crate::kernels::quads;
+use crate::kernels::{Resident, quads};
 use crate::precision::Precision;
 use crate::shape::SequenceShape;
 
@@ -27,6 +26,10 @@ pub(crate) struct Geometry {
     pub(crate) projection_rows: u32,
     /// Row blocks of a workgroup of the projection.
     pub(crate) projection_groups: u32,
+    /// The workgroup of the sequence kernels, where they compute the steps.
+    pub(crate) resident: Option<Resident>,
+    /// Whether a dispatch of a sequence kernel holds a diagonal of layers.
+    pub(crate) cascade: bool,
 }
 
 impl Geometry {
@@ -59,6 +62,10 @@ impl Geometry {
         // A chunk's rows are steps x batch: blocks are full but for the shortest runs. Eight rows
         // of three gates exceed a software adapter's registers.
         let projection_rows = if capabilities.software { 4 } else { 8 };
+        let resident = match family.family {
+            KernelFamily::Sequence => resident::choose(config, batch, capabilities, options).ok(),
+            KernelFamily::Step => None,
+        };
         let mut geometry = Self {
             family,
             wavefront: false,
@@ -68,8 +75,17 @@ impl Geometry {
             step_groups: groups(step_rows, batch),
             projection_rows,
             projection_groups: groups(projection_rows, usize::MAX),
+            resident,
+            cascade: false,
         };
         geometry.wavefront = wavefront::choose(config, shape, &geometry, capabilities, options)?;
+        geometry.cascade = cascade::choose(config, shape, &geometry, capabilities, options);
         Ok(geometry)
+    }
+
+    /// Rows that a workgroup of the kernels that compute the steps shares: they carry their states
+    /// on together.
+    pub(crate) fn row_block(&self) -> u32 {
+        self.resident.map_or(self.step_rows * self.step_groups, |r| r.tile())
     }
 }

@@ -1,7 +1,7 @@
 //! How much of a run is on the device at once: rows of the batch, steps of a chunk, buffers.
 
 use super::geometry::Geometry;
-use super::{Capabilities, PlanOptions};
+use super::{Capabilities, PlanOptions, cascade};
 use crate::cell::ResetForm;
 use crate::config::{Directions, GruConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -161,7 +161,10 @@ impl Solver<'_> {
     }
 
     fn longest_chunk(&self, residency: Residency, min: usize, rows: usize) -> Option<Memory> {
-        let cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
+        let mut cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
+        if self.geometry.cascade {
+            cap = cap.min(cascade::longest_chunk(self.config, self.shape.steps));
+        }
         let longest = self.dispatches().clamp(1, cap).min(self.overlapping(residency, rows));
         let min = min.min(longest);
         if !self.fits(&self.sized(residency, rows, min)) {
@@ -222,10 +225,19 @@ impl Solver<'_> {
         let work_fits = (step <= flops || rows == 1)
             && (projection <= flops || memory.chunk_steps == 1 && step <= flops || chunk_rows == 1);
         let g = self.geometry;
+        let overlapping = if g.cascade { c.num_layers as u64 } else { 1 };
+        let sequence_fits = g.resident.is_none_or(|r| {
+            let steps = memory.chunk_steps as u64;
+            let row_step = 6 * (c.hidden_size as u64).saturating_pow(2);
+            let group = u64::from(r.tile()).saturating_mul(row_step).saturating_mul(steps);
+            steps == 1
+                || group <= self.capabilities.workgroup_flops()
+                    && product(&[step, steps, overlapping]) <= flops
+        });
         let most = u64::from(self.capabilities.max_workgroups);
         let groups_fit = chunk_rows.div_ceil(u64::from(g.projection_rows * g.projection_groups))
             <= most
-            && rows.div_ceil(u64::from(g.step_rows * g.step_groups)) <= most;
+            && rows.div_ceil(u64::from(g.row_block())) <= most;
         let inside = self.capacity.is_none_or(|c| {
             memory.input <= c.input
                 && memory.gates <= c.gates
@@ -235,6 +247,7 @@ impl Solver<'_> {
                 && memory.chunk_steps <= c.chunk_steps
         });
         work_fits
+            && sequence_fits
             && groups_fit
             && inside
             && memory.largest_binding() <= self.binding_limit()
@@ -268,6 +281,7 @@ impl Solver<'_> {
         let planes = c.state_planes() as u64;
         let wavefront = self.geometry.wavefront;
         let layers = c.num_layers as u64;
+        let windows = if self.geometry.cascade { layers } else { 1 };
         let scratch = match c.reset {
             ResetForm::Before => 2 * d * if wavefront { layers } else { 1 },
             ResetForm::After => 0,
@@ -275,7 +289,7 @@ impl Solver<'_> {
         // A wavefront has outputs for each layer that the host wants; room for one row and step of
         // all of them keeps every smaller run possible.
         let outputs = match (wavefront, self.options.all_layers) {
-            (false, _) => outputs,
+            (false, _) => product(&[outputs, windows]),
             (true, true) => product(&[outputs, layers]),
             (true, false) => outputs.max(product(&[layers, units])),
         };
@@ -298,11 +312,11 @@ impl Solver<'_> {
             tile_rows: rows,
             chunk_steps: steps,
             input,
-            gates: product(&[d, window, 3, units]),
+            gates: product(&[d, window, 3, units, windows]),
             arena: states.saturating_add(outputs),
             arenas: match residency {
                 Residency::HostBetweenLayers => 1,
-                _ if wavefront => 1,
+                _ if wavefront || self.geometry.cascade => 1,
                 _ => c.num_layers.min(2),
             },
             row_words,

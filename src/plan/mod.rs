@@ -9,12 +9,14 @@
 //! reads backwards. Or, as a wavefront, a dispatch runs a step of every layer.
 
 mod capabilities;
+mod cascade;
 mod dispatches;
 mod display;
 mod family;
 mod geometry;
 mod memory;
 mod relay;
+mod resident;
 mod rows;
 mod schedule;
 mod slots;
@@ -63,7 +65,8 @@ pub struct PlanOptions {
     pub family: Option<KernelFamily>,
     /// Run the layers of a forward or reverse network as a wavefront: a dispatch of the step
     /// kernels runs every layer, each one step behind the layer below. Default: where the
-    /// planner's table says that it pays. Results do not depend on it.
+    /// planner's table says that it pays; [`KernelFamily::Sequence`] has a wavefront of chunks of
+    /// its own. Results do not depend on it.
     pub wavefront: Option<bool>,
     /// Keep the sequences between layers on the device whatever it takes, in tiles of few rows:
     /// what runs encoded into a caller's commands need. Default: bidirectional networks whose
@@ -173,7 +176,7 @@ impl Plan {
         let kernels = kernels_of(config.reset, geometry.family.family);
         let weights = WeightPlan::new(config, kernels, &geometry, capabilities)?;
         let memory = Memory::solve(config, shape, &geometry, capabilities, options, capacity)?;
-        let cells = match geometry.wavefront {
+        let cells = match geometry.wavefront || geometry.cascade {
             true => config.num_layers,
             false => config.num_directions(),
         };
@@ -230,6 +233,19 @@ impl Plan {
         let tiles = self.shape.batch.div_ceil(self.memory.tile_rows) as u64;
         let steps = self.geometry.diagonals(&self.config, self.shape.steps);
         let chunks = steps.div_ceil(self.memory.chunk_steps) as u64;
+        if self.geometry.cascade && chunks > 0 {
+            let layers = self.config.num_layers as u64;
+            return tiles.saturating_mul(chunks.saturating_mul(layers + 1) + layers - 1);
+        }
+        if self.geometry.wavefront {
+            // One record holds all layers; the last diagonals have no projection.
+            let projections = self.shape.steps.div_ceil(self.memory.chunk_steps) as u64;
+            let slices: u64 =
+                self.weights.placements.iter().map(|p| p.slices.len() as u64).max().unwrap_or(1);
+            let kernels = self.kernels().len() as u64 - 1;
+            let launches = chunks.saturating_mul(kernels).saturating_add(projections);
+            return tiles.saturating_mul(launches).saturating_mul(slices);
+        }
         let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).sum();
         tiles.saturating_mul(chunks).saturating_mul(slices)
     }
@@ -239,7 +255,9 @@ impl Plan {
         self.operations
             .iter()
             .map(|operation| match operation {
-                Operation::Project { slices, .. } => slices.len() as u64,
+                Operation::Project { slices, .. } | Operation::Sequence { slices, .. } => {
+                    slices.len() as u64
+                }
                 Operation::Steps { steps, kernels, .. } => {
                     steps.len() as u64 * kernels.iter().map(|k| k.slices.len() as u64).sum::<u64>()
                 }
@@ -251,7 +269,7 @@ impl Plan {
     /// Rows that step kernels take part in, added up over the steps of every layer and
     /// direction: the sum of the lengths, and what the blocks of rows add to it.
     pub fn row_steps(&self) -> u64 {
-        let block = u64::from(self.geometry.step_rows * self.geometry.step_groups);
+        let block = u64::from(self.geometry.row_block());
         let blocks: u64 = self
             .operations
             .iter()
@@ -259,6 +277,11 @@ impl Plan {
                 Operation::Steps { layers, rows, steps, .. } => steps
                     .clone()
                     .flat_map(|d| (0..layers.len().min(d + 1)).map(move |i| d - i))
+                    .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
+                    .sum(),
+                Operation::Sequence { cells, rows, .. } => cells
+                    .iter()
+                    .flat_map(|(_, steps)| steps.clone())
                     .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
                     .sum(),
                 _ => 0,
@@ -335,24 +358,29 @@ impl Plan {
     /// The variant of `kernel` that this plan runs.
     pub(crate) fn variant(&self, kernel: Kernel) -> Variant {
         let g = &self.geometry;
-        let (rows, row_groups) = if kernel.is_step() {
-            (g.step_rows, g.step_groups)
-        } else {
-            (g.projection_rows, g.projection_groups)
+        let resident = g.resident.filter(|_| kernel.is_sequence());
+        let (lanes, rows, row_groups) = match resident {
+            Some(resident) => (resident.invocations(), resident.rows, 1),
+            None if kernel.is_step() => (g.lanes, g.step_rows, g.step_groups),
+            None => (g.lanes, g.projection_rows, g.projection_groups),
         };
         let used = &self.config.functions[..self.config.num_directions()];
         let wavefront = g.wavefront && kernel.is_step();
-        let cells = if wavefront { self.config.num_layers } else { self.config.num_directions() };
+        let cells = match wavefront || g.cascade && kernel.is_sequence() {
+            true => self.config.num_layers,
+            false => self.config.num_directions(),
+        };
         Variant {
             kernel,
             precision: g.precision,
-            lanes: g.lanes,
+            lanes,
             row_groups,
             rows,
             cells: u32::try_from(cells).expect("a plan bounds layers"),
             wavefront,
             standard_cell: used.iter().all(|f| *f == CellFunctions::default()),
             immediates: self.immediates && kernel.is_step(),
+            resident,
         }
     }
 
@@ -363,14 +391,14 @@ impl Plan {
 }
 
 fn kernels_of(reset: ResetForm, family: KernelFamily) -> &'static [Kernel] {
-    use Kernel::{InputProjection, StepAfter, StepBeforeCandidate, StepBeforeGates};
+    use Kernel::*;
     match (family, reset) {
-        (KernelFamily::Step | KernelFamily::Sequence, ResetForm::After) => {
-            &[InputProjection, StepAfter]
-        }
-        (KernelFamily::Step | KernelFamily::Sequence, ResetForm::Before) => {
+        (KernelFamily::Step, ResetForm::After) => &[InputProjection, StepAfter],
+        (KernelFamily::Step, ResetForm::Before) => {
             &[InputProjection, StepBeforeGates, StepBeforeCandidate]
         }
+        (KernelFamily::Sequence, ResetForm::After) => &[InputProjection, SequenceAfter],
+        (KernelFamily::Sequence, ResetForm::Before) => &[InputProjection, SequenceBefore],
     }
 }
 

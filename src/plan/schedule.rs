@@ -25,6 +25,9 @@ pub(crate) enum Operation {
         steps: Range<usize>,
         kernels: Vec<StepKernel>,
     },
+    /// One dispatch a slice: of each layer of `cells` all steps of a chunk, over the rows of the
+    /// tile that have not ended.
+    Sequence { cells: Vec<(usize, Range<usize>)>, rows: Range<usize>, slices: Vec<LaunchSlice> },
     /// A window of a layer's states comes back from an arena.
     Download { window: Window, arena: usize, offset: u64, stride: u64 },
     /// Final states of a tile's rows come back.
@@ -122,6 +125,10 @@ impl Tile<'_> {
             self.schedule_wavefront();
             return;
         }
+        if self.plan.geometry.cascade {
+            self.schedule_cascade(&chunks().collect::<Vec<_>>());
+            return;
+        }
         match self.plan.memory.residency {
             Residency::Window => {
                 for steps in chunks() {
@@ -178,6 +185,10 @@ impl Tile<'_> {
         let count = self.plan.rows.active(&self.rows, k);
         let whole = self.plan.row_blocks(count) as usize * self.plan.row_block();
         self.active = self.rows.start..self.rows.end.min(self.rows.start + whole);
+    }
+
+    pub(super) fn active_rows(&self) -> usize {
+        self.active.len()
     }
 
     /// Bytes aside, the rows of a window of `steps` steps.
@@ -253,16 +264,21 @@ impl Tile<'_> {
     fn chunk(&mut self, layer: usize, steps: &Range<usize>) {
         self.project(layer, steps);
         let placements = self.placements(layer, Matrix::Recurrent);
-        let kernels = placements
-            .iter()
-            .map(|placement| {
-                let cells = |tile: &Self, slice: &Slice| tile.cells(placement, slice, steps);
-                let slices = self.launch(placement, steps, cells);
-                StepKernel { kernel: placement.kernel, slices }
-            })
-            .collect();
-        let (layers, rows, steps) = (layer..layer + 1, self.rows.clone(), steps.clone());
-        self.plan.operations.push(Operation::Steps { layers, rows, steps, kernels });
+        let mut kernels = Vec::new();
+        for placement in &placements {
+            let cells = |tile: &Self, slice: &Slice| tile.cells(placement, slice, steps);
+            let slices = self.launch(placement, steps, cells);
+            if placement.kernel.is_sequence() {
+                let (rows, cells) = (self.rows.clone(), vec![(layer, steps.clone())]);
+                self.plan.operations.push(Operation::Sequence { cells, rows, slices });
+            } else {
+                kernels.push(StepKernel { kernel: placement.kernel, slices });
+            }
+        }
+        if !kernels.is_empty() {
+            let (layers, rows, steps) = (layer..layer + 1, self.rows.clone(), steps.clone());
+            self.plan.operations.push(Operation::Steps { layers, rows, steps, kernels });
+        }
     }
 
     /// The projection of one chunk of one layer.
@@ -281,7 +297,7 @@ impl Tile<'_> {
     }
 
     /// Which buffer a layer's projection reads, and the first vec4 of its rows there.
-    fn source(&self, layer: usize) -> (SourceBuffer, u64) {
+    pub(super) fn source(&self, layer: usize) -> (SourceBuffer, u64) {
         let memory = &self.plan.memory;
         if layer == 0 || memory.residency == Residency::HostBetweenLayers {
             (SourceBuffer::Input, 0)
@@ -331,11 +347,12 @@ impl Tile<'_> {
         let units = quads(c.hidden_size);
         let rows = self.active.len();
         let whole = plan.memory.residency == Residency::Whole;
-        let (grid_rows, groups) = if placement.kernel.is_step() {
-            (rows as u64, u64::from(plan.geometry.step_rows * plan.geometry.step_groups))
-        } else {
+        let kernel = placement.kernel;
+        let (grid_rows, groups) = if kernel == Kernel::InputProjection {
             let groups = plan.geometry.projection_rows * plan.geometry.projection_groups;
             (self.window_rows(steps), u64::from(groups))
+        } else {
+            (rows as u64, u64::from(plan.geometry.row_block()))
         };
         let mut out = Vec::new();
         let mut records = Vec::new();
@@ -356,13 +373,14 @@ impl Tile<'_> {
                 mask_words: word(self.rows.len().div_ceil(32) as u64),
                 natural: u32::from(whole),
                 units: word(c.hidden_size as u64),
+                lag: 0,
                 cells: cells(self, slice),
             };
             out.push(LaunchSlice {
                 launch: plan.launches.len() + records.len(),
                 weights: slice.buffer,
                 grid: [
-                    word(slice.blocks.len() as u64),
+                    if kernel.is_sequence() { 1 } else { word(slice.blocks.len() as u64) },
                     word(grid_rows.div_ceil(groups)),
                     word(record.cells.len() as u64),
                 ],

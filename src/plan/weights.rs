@@ -6,7 +6,7 @@ use super::Capabilities;
 use super::geometry::Geometry;
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{Kernel, MatrixLayout, quads};
+use crate::kernels::{Kernel, MatrixLayout, MatrixOrder, quads};
 use crate::pack::input_quads;
 
 /// The part of one layer's matrices for one kernel that lies in one buffer: blocks of units, for
@@ -78,7 +78,8 @@ impl WeightPlan {
         for layer in 0..config.num_layers {
             let fused = geometry.wavefront && layer > 0;
             for (kernel, matrix) in matrices(kernels, fused) {
-                let layout = MatrixLayout {
+                let mut layout = MatrixLayout {
+                    order: MatrixOrder::Quads,
                     planes: kernel.gates().len(),
                     lanes: geometry.lanes as usize,
                     unit_quads: quads(config.hidden_size),
@@ -87,6 +88,11 @@ impl WeightPlan {
                         Matrix::Recurrent => quads(config.hidden_size),
                     },
                 };
+                if let Some(resident) = geometry.resident.filter(|_| kernel.is_sequence()) {
+                    layout.order = resident.order();
+                    layout.lanes = resident.block_quads as usize;
+                    layout.k_quads = resident.k_quads() as usize;
+                }
                 let block_bytes = layout.block_vec4s() as u64 * vec4 * directions as u64;
                 let fitting = (limit / block_bytes).min(u64::from(capabilities.max_workgroups));
                 let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
@@ -139,10 +145,10 @@ impl WeightPlan {
 fn matrices(kernels: &[Kernel], fused: bool) -> Vec<(Kernel, Matrix)> {
     let mut all = Vec::new();
     for &kernel in kernels {
-        if kernel.is_step() == fused {
+        if fused && kernel.is_step() || !fused && kernel == Kernel::InputProjection {
             all.push((kernel, Matrix::Input));
         }
-        if kernel.is_step() {
+        if kernel != Kernel::InputProjection {
             all.push((kernel, Matrix::Recurrent));
         }
     }

@@ -7,7 +7,7 @@ use crate::plan::{
     Capabilities, HostSequence, LaunchSlice, Matrix, Operation, Placement, Plan, Residency,
     SourceBuffer, Window,
 };
-use crate::{GruConfig, ResetForm};
+use crate::{GruConfig, KernelFamily, ResetForm};
 
 /// Panics, naming the invariant, where `plan` breaks one.
 pub(super) fn check(plan: &Plan, capabilities: &Capabilities) {
@@ -46,6 +46,17 @@ fn check_buffers(plan: &Plan, capabilities: &Capabilities) {
         let invocations = u64::from(g.lanes) * u64::from(groups);
         assert!(invocations <= u64::from(capabilities.max_invocations), "{invocations} a group");
         assert!(rows > 0 && groups > 0);
+    }
+    if let Some(resident) = &g.resident {
+        let (used, kernel) = (resident.invocations(), plan.kernels()[1]);
+        assert!(used <= capabilities.max_invocations, "{used} invocations in {resident:?}");
+        let bytes = resident.workgroup_bytes(kernel);
+        let most = u64::from(capabilities.max_workgroup_memory);
+        assert!(bytes <= most, "{bytes} of {most} bytes of workgroup memory in {resident:?}");
+        assert_eq!(resident.unit_quads as usize, quads(plan.config.hidden_size));
+        let tile = plan.config.hidden_size as u64;
+        let work = 6 * tile * tile * u64::from(resident.tile()) * m.chunk_steps as u64;
+        assert!(m.chunk_steps == 1 || work <= capabilities.workgroup_flops(), "{work} a group");
     }
     let options = &plan.options;
     assert!(options.max_chunk_steps.is_none_or(|most| m.chunk_steps <= most), "chunk option");
@@ -136,6 +147,10 @@ struct Tile {
     /// Of a wavefront: the diagonals that were run, and the launch of the last ones.
     diagonals: Partition,
     diagonal_launch: Option<usize>,
+    /// Of a wavefront of chunks, by layer: the launches of its last projection and sequence, and
+    /// its place among the cells of the latter.
+    projection: Vec<usize>,
+    sequence: Vec<(usize, usize)>,
 }
 
 impl<'a> Walk<'a> {
@@ -160,6 +175,8 @@ impl<'a> Walk<'a> {
                     downloaded: vec![Partition::default(); planes],
                     diagonals: Partition::default(),
                     diagonal_launch: None,
+                    projection: vec![usize::MAX; self.config.num_layers],
+                    sequence: vec![(usize::MAX, 0); self.config.num_layers],
                 });
             }
             Operation::Upload { window, offset, stride } => self.upload(window, *offset, *stride),
@@ -182,6 +199,10 @@ impl<'a> Walk<'a> {
                     tile.run[layer].add(steps.clone());
                     assert_eq!(tile.run[layer], tile.projected[layer], "gate inputs come first");
                 }
+            }
+            Operation::Sequence { cells, rows, slices } => {
+                assert_eq!(*rows, self.tile.as_ref().unwrap().rows, "rows of the steps");
+                self.sequence(cells, slices);
             }
             Operation::Download { window, arena, offset, stride } => {
                 self.download(window, *arena, *offset, *stride);
@@ -209,6 +230,32 @@ impl<'a> Walk<'a> {
         }
         assert_eq!(tile.run[0], tile.projected[0], "gate inputs come first");
         tile.diagonal_launch = Some(launch);
+    }
+
+    /// One dispatch: of each layer of `cells` a chunk.
+    fn sequence(&mut self, cells: &[(usize, Range<usize>)], slices: &[LaunchSlice]) {
+        let first = cells[0].0;
+        let range = self.launches(&(first..first + cells.len()), self.plan.kernels()[1], slices);
+        assert_eq!(slices.len(), 1, "a workgroup reads a whole matrix");
+        self.dispatches += 1;
+        let (launch, record) = (slices[0].launch, &self.plan.launches[slices[0].launch]);
+        let tile = self.tile.as_mut().unwrap();
+        for (index, (layer, steps)) in cells.iter().enumerate() {
+            assert_eq!(*layer, first + index, "layers of a diagonal");
+            let lag = index * record.lag as usize;
+            let end = if index == 0 { range.end } else { range.start + record.lag as usize - lag };
+            assert_eq!(*steps, range.start - lag..end, "steps that the kernel runs");
+            tile.run[*layer].add(steps.clone());
+            assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
+            if self.plan.geometry.cascade {
+                let above = tile.projected.get(layer + 1).map_or(steps.start, |p| p.end);
+                assert!(above >= steps.start, "outputs are read before they are written again");
+                let projection = &self.plan.launches[tile.projection[*layer]];
+                assert_eq!(projection.cells[0].gates, record.cells[index].gates, "gate inputs");
+                assert_eq!(projection.rows, record.rows, "rows of the gate inputs");
+                tile.sequence[*layer] = (launch, index);
+            }
+        }
     }
 
     fn finish_tile(&self, tile: &Tile) {
@@ -242,7 +289,7 @@ impl<'a> Walk<'a> {
         let slices = |step: bool| -> u64 {
             let placements = plan.weights.placements.iter();
             placements
-                .filter(|p| p.kernel.is_step() == step)
+                .filter(|p| (p.kernel != Kernel::InputProjection) == step)
                 .filter(|p| !step || p.matrix == Matrix::Recurrent)
                 .filter(|p| !wavefront || p.layer == 0)
                 .map(|p| p.slices.len() as u64)
@@ -255,7 +302,14 @@ impl<'a> Walk<'a> {
             .map(|steps| {
                 let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
                 let drain = if wavefront && steps > 0 { self.config.num_layers - 1 } else { 0 };
-                chunks * slices(false) + (steps + drain) as u64 * slices(true)
+                let recurrent = match plan.family() {
+                    KernelFamily::Step => (steps + drain) as u64 * slices(true),
+                    _ if plan.geometry.cascade && steps > 0 => {
+                        chunks + self.config.num_layers as u64 - 1
+                    }
+                    _ => chunks * slices(true),
+                };
+                chunks * slices(false) + recurrent
             })
             .sum();
         assert_eq!(self.dispatches, expected, "dispatches");
@@ -314,6 +368,13 @@ impl<'a> Walk<'a> {
         assert!(offset + rows * stride <= self.plan.memory.arena, "download beyond the arena");
         let tile = self.tile.as_mut().unwrap();
         assert!(tile.run[layer].end >= window.steps.end, "states are read after they are computed");
+        if self.plan.geometry.cascade {
+            let (launch, index) = tile.sequence[layer];
+            let record = &self.plan.launches[launch];
+            assert_eq!(offset, u64::from(record.cells[index].output), "outputs of the layer");
+            assert_eq!(window.rows.len(), record.rows as usize, "rows of the outputs");
+            assert_eq!(window.steps.end, tile.run[layer].end, "outputs of the last chunk");
+        }
         if let Some(launch) = tile.diagonal_launch {
             let record = &self.plan.launches[launch];
             let first = (record.first_step as usize).saturating_sub(layer);
@@ -341,7 +402,13 @@ impl<'a> Walk<'a> {
             SourceBuffer::Arena(arena) => {
                 assert!(!from_host, "layer {layer} reads an arena");
                 assert_eq!(arena, memory.arena_of(layer - 1), "arena of a source");
-                assert_ne!(arena, memory.arena_of(layer), "a layer reads what it writes");
+                if self.plan.geometry.cascade {
+                    let (launch, index) = self.tile.as_ref().unwrap().sequence[layer - 1];
+                    let below = &self.plan.launches[launch];
+                    assert_eq!(record.cells[0].source, below.cells[index].output, "layer below");
+                } else {
+                    assert_ne!(arena, memory.arena_of(layer), "a layer reads what it writes");
+                }
                 memory.arena
             }
         };
@@ -359,6 +426,7 @@ impl<'a> Walk<'a> {
             assert!(there.end >= range.end, "a projection reads what is there");
         }
         tile.projected[layer].add(range);
+        tile.projection[layer] = slices[0].launch;
     }
 
     /// Steps along the first axis of what a kernel addresses.
@@ -379,9 +447,11 @@ impl<'a> Walk<'a> {
         let (plan, c) = (self.plan, self.config);
         let g = &plan.geometry;
         let diagonal = g.wavefront && kernel.is_step();
-        let matrix = if kernel.is_step() { Matrix::Recurrent } else { Matrix::Input };
+        let cascaded = g.cascade && kernel.is_sequence();
+        let projects = kernel == Kernel::InputProjection;
+        let matrix = if projects { Matrix::Input } else { Matrix::Recurrent };
         let placement = self.placement(layers.start, kernel, matrix).unwrap();
-        let cells = if diagonal { layers.len() } else { c.num_directions() };
+        let cells = if diagonal || cascaded { layers.len() } else { c.num_directions() };
         assert_eq!(slices.len(), placement.slices.len());
         let mut steps = None;
         for (slice, placed) in slices.iter().zip(&placement.slices) {
@@ -389,7 +459,14 @@ impl<'a> Walk<'a> {
             let tile_rows = self.tile.as_ref().unwrap().rows.len();
             let first = record.first_step as usize;
             self.check_rows(record.rows as usize, first);
-            let between_steps = if record.natural == 1 { tile_rows } else { record.rows as usize };
+            let between_steps = match record.natural {
+                1 => tile_rows,
+                _ if g.cascade && projects && layers.start > 0 => {
+                    let (below, _) = self.tile.as_ref().unwrap().sequence[layers.start - 1];
+                    plan.launches[below].rows as usize
+                }
+                _ => record.rows as usize,
+            };
             assert_eq!(record.batch as usize, between_steps, "rows from one step to the next");
             let range = first..first + record.steps as usize;
             assert_eq!(*steps.get_or_insert(range.clone()), range);
@@ -400,13 +477,14 @@ impl<'a> Walk<'a> {
             assert_eq!(record.k_quads as usize, placement.layout.k_quads);
             assert_eq!(record.units as usize, c.hidden_size);
             assert_eq!(record.cells.len(), cells);
-            let (rows, covered) = if kernel.is_step() {
-                (u64::from(record.rows), g.step_rows * g.step_groups)
+            let (rows, covered) = if kernel != Kernel::InputProjection {
+                (u64::from(record.rows), g.row_block())
             } else {
                 let rows = u64::from(record.rows) * u64::from(record.steps);
                 (rows, g.projection_rows * g.projection_groups)
             };
-            let wanted = [placed.blocks.len() as u64, rows.div_ceil(u64::from(covered))];
+            let blocks = if kernel.is_sequence() { 1 } else { placed.blocks.len() as u64 };
+            let wanted = [blocks, rows.div_ceil(u64::from(covered))];
             let [x, y, z] = slice.grid;
             assert_eq!([u64::from(x), u64::from(y)], wanted, "grid of {kernel:?}");
             assert_eq!(z as usize, cells);
@@ -419,9 +497,12 @@ impl<'a> Walk<'a> {
             assert!(u64::from(record.mask) + bits <= plan.memory.row_words, "reset bits");
             assert!(record.mask_words as usize * 32 >= tile_rows, "a reset bit a row");
             for (index, cell) in record.cells.iter().enumerate() {
-                let (layer, d) = if diagonal { (index, 0) } else { (layers.start, index) };
+                let (layer, d) = match diagonal || cascaded {
+                    true => (layers.start + index, 0),
+                    false => (layers.start, index),
+                };
                 let own = self.placement(layer, kernel, matrix).unwrap();
-                let own = if diagonal { &own.slices[0] } else { placed };
+                let own = if diagonal || cascaded { &own.slices[0] } else { placed };
                 assert_eq!(own.buffer, slice.weights, "one buffer of weights");
                 assert_eq!(u64::from(cell.weights), own.offsets[d]);
                 assert_eq!(cell.reversed == 1, c.directions.is_reverse(d));
@@ -442,7 +523,7 @@ impl<'a> Walk<'a> {
             } else {
                 self.check_gates(record, &record.cells);
             }
-            if kernel.is_step() {
+            if kernel != Kernel::InputProjection {
                 self.check_arena(layers.start, record);
             }
         }
@@ -456,8 +537,8 @@ impl<'a> Walk<'a> {
 
     fn check_gates(&self, record: &LaunchRecord, cells: &[CellRecord]) {
         let mut regions = Regions::default();
-        let window = u64::from(record.rows) * u64::from(record.steps);
-        for cell in cells {
+        for (index, cell) in cells.iter().enumerate() {
+            let window = u64::from(record.rows) * steps_of(record, index);
             let start = u64::from(cell.gates);
             regions.add("gates", start..start + 3 * window * u64::from(record.unit_quads));
         }
@@ -480,13 +561,18 @@ impl<'a> Walk<'a> {
                 regions.add("states", start..start + 2 * stride);
             }
         }
+        let step = plan.family() == KernelFamily::Step;
         let rows = self.addressed_steps(record) * u64::from(record.batch);
         let output_stride = u64::from(record.output_stride);
         for (d, cell) in record.cells.iter().enumerate() {
-            let (layer, direction) = if plan.geometry.wavefront { (d, 0) } else { (layer, d) };
+            let (layer, direction) = match (plan.geometry.wavefront, plan.geometry.cascade) {
+                (true, _) => (d, 0),
+                (_, true) => (layer + d, 0),
+                _ => (layer, d),
+            };
             let state = layout.state(layer, direction);
             assert_eq!(u64::from(cell.state), state, "state of the cell");
-            if c.reset == ResetForm::Before {
+            if c.reset == ResetForm::Before && step {
                 let start = u64::from(cell.scratch);
                 regions.add("scratch", start..start + 2 * stride);
             }
@@ -498,7 +584,10 @@ impl<'a> Walk<'a> {
                     continue;
                 }
             }
-            if output_stride == units {
+            if record.lag > 0 {
+                let rows = steps_of(record, d) * u64::from(record.batch);
+                regions.add("outputs", start..start + rows * units);
+            } else if output_stride == units {
                 regions.add("outputs", start..start + rows * units);
             } else {
                 // Directions side by side in a row.
@@ -512,4 +601,9 @@ impl<'a> Walk<'a> {
         }
         regions.fit(plan.memory.arena);
     }
+}
+
+/// Steps that a cell of a launch runs.
+fn steps_of(record: &LaunchRecord, cell: usize) -> u64 {
+    u64::from(if cell > 0 && record.lag > 0 { record.lag } else { record.steps })
 }

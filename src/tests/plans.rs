@@ -11,6 +11,7 @@ pub(super) fn gpu() -> Capabilities {
         max_storage_buffers: 16,
         max_workgroups: 65535,
         max_invocations: 1024,
+        max_workgroup_memory: 48 << 10,
         uniform_alignment: 64,
         max_uniform_binding: 64 << 10,
         immediates: true,
@@ -64,6 +65,13 @@ fn printed_plans_are_as_reviewed() {
             "bidirectional_reset_before",
             before(bidirectional(40, 128, 2)),
             (50, 16),
+            gpu(),
+            PlanOptions { family: Some(KernelFamily::Step), ..options() },
+        ),
+        (
+            "sequence_of_three_layers",
+            GruConfig { num_layers: 3, ..GruConfig::new(20, 64) },
+            (100, 6),
             gpu(),
             options(),
         ),
@@ -348,7 +356,8 @@ fn the_table_takes_the_wavefront_for_small_steps() {
         for (batch, wavefront) in [(small, true), (large, false)] {
             let config = GruConfig { num_layers: 2, ..GruConfig::new(16, hidden) };
             let shape = SequenceShape::new(20, batch);
-            let options = PlanOptions::default();
+            let options =
+                PlanOptions { family: Some(KernelFamily::Step), ..PlanOptions::default() };
             let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
             assert_eq!(plan.geometry.wavefront, wavefront, "H {hidden}, B {batch}");
             let why = plan.reasons().iter().any(|r| r.contains("wavefront") && r.contains("idle"));
@@ -390,12 +399,96 @@ fn work_shrinks_with_the_lengths() {
         for capabilities in [gpu(), software()] {
             let plan =
                 Plan::with_lengths(&config, shape, &lengths, &capabilities, &options).unwrap();
-            let block = u64::from(plan.geometry.step_rows * plan.geometry.step_groups);
+            let block = u64::from(plan.geometry.row_block());
             let cells = config.state_planes() as u64;
             assert_eq!(plan.row_steps(), cells * (5 * 64 + 95 * block));
             let full = Plan::new(&config, shape, &capabilities, &options).unwrap();
             assert_eq!(full.row_steps(), cells * 100 * 64);
             assert_eq!(plan.flops() * 6400, full.flops() * (100 + 63 * 5));
+        }
+    }
+}
+
+/// A dispatch holds a chunk of every layer of a diagonal: chunks + L - 1 dispatches beside the
+/// projections, in every forward and reverse network.
+#[test]
+fn sequence_kernels_take_a_dispatch_a_diagonal_of_chunks() {
+    let options = PlanOptions { family: Some(KernelFamily::Sequence), ..PlanOptions::default() };
+    for capabilities in [gpu(), software(), Capabilities::downlevel()] {
+        for (num_layers, steps, max_chunk_steps) in
+            [(6, 512, None), (2, 512, Some(16)), (3, 7, Some(2)), (5, 3, None), (1, 100, Some(30))]
+        {
+            for reset in [ResetForm::After, ResetForm::Before] {
+                let config = GruConfig { num_layers, reset, ..GruConfig::new(64, 64) };
+                let shape = SequenceShape::new(steps, 10);
+                let options = PlanOptions { max_chunk_steps, ..options.clone() };
+                let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+                check(&plan, &capabilities);
+                assert_eq!(plan.memory.tile_rows, 10);
+                let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
+                let counts: Vec<u64> = plan.dispatches_by_kernel().iter().map(|k| k.1).collect();
+                let layers = num_layers as u64;
+                assert_eq!(counts, [layers * chunks, chunks + layers - 1], "{config:?}");
+                let overlaps = steps < 64 || num_layers == 1 || chunks >= 2 * (layers - 1);
+                assert!(overlaps, "{chunks} chunks of {layers} layers");
+            }
+        }
+    }
+}
+
+#[test]
+fn hidden_sizes_beyond_workgroup_memory_are_refused_by_name() {
+    let options = PlanOptions { family: Some(KernelFamily::Sequence), ..PlanOptions::default() };
+    for capabilities in [gpu(), software(), Capabilities::downlevel()] {
+        let shape = SequenceShape::new(4, 4);
+        let refused =
+            |hidden| Plan::new(&GruConfig::new(3, hidden), shape, &capabilities, &options);
+        let error = refused(20_000).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        let message = error.to_string();
+        let available = capabilities.max_workgroup_memory.to_string();
+        for word in ["'sequence'", "hidden size 20000", "workgroup memory", &available] {
+            assert!(message.contains(word), "{message}");
+        }
+        // The largest that is taken does fit.
+        let (mut good, mut bad) = (1, 20_000);
+        while bad - good > 1 {
+            let middle = usize::midpoint(good, bad);
+            if refused(middle).is_ok() { good = middle } else { bad = middle }
+        }
+        assert!(good >= 500, "{good}");
+        check(&refused(good).unwrap(), &capabilities);
+    }
+}
+
+/// The table: on discrete GPUs where registers hold the weights, whatever the shape; on software
+/// adapters where steps are small.
+#[test]
+fn the_table_takes_sequence_kernels() {
+    use KernelFamily::{Sequence, Step};
+    let integrated = Capabilities { integrated: true, ..gpu() };
+    for (capabilities, hidden, batch, precision, family) in [
+        (gpu(), 64, 1, Precision::F32, Sequence),
+        (gpu(), 128, 4096, Precision::F32, Sequence),
+        (gpu(), 132, 1, Precision::F32, Step),
+        (gpu(), 176, 1, Precision::F16, Sequence),
+        (gpu(), 256, 1, Precision::F16, Step),
+        (integrated, 64, 1, Precision::F32, Step),
+        (software(), 64, 32, Precision::F32, Sequence),
+        (software(), 64, 33, Precision::F32, Step),
+        (software(), 65, 1, Precision::F32, Step),
+    ] {
+        for reset in [ResetForm::After, ResetForm::Before] {
+            let config = GruConfig { reset, ..GruConfig::new(16, hidden) };
+            let shape = SequenceShape::new(20, batch);
+            let options = PlanOptions { precision, ..PlanOptions::default() };
+            let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            check(&plan, &capabilities);
+            assert_eq!(plan.family(), family, "H {hidden}, B {batch}, {precision}");
+            let asked = PlanOptions { wavefront: Some(true), ..options };
+            let config = GruConfig { num_layers: 2, ..config };
+            let plan = Plan::new(&config, shape, &capabilities, &asked).unwrap();
+            assert_eq!(plan.family(), Step, "the wavefront is one of step kernels");
         }
     }
 }

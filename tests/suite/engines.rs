@@ -1,10 +1,10 @@
-//! What the tests run on: the reference, the CPU engine, and each adapter in three settings.
+//! What the tests run on: the reference, the CPU engine, and each adapter in four settings.
 
 use std::sync::OnceLock;
 
 use wgru::{
-    AdapterDescription, Device, Directions, GpuContext, GpuOptions, Gru, Inputs, PlanOptions,
-    SequenceShape, Session,
+    AdapterDescription, Device, Directions, GpuContext, GpuOptions, Gru, Inputs, KernelFamily,
+    PlanOptions, SequenceShape, Session,
 };
 
 use crate::adapters;
@@ -33,6 +33,8 @@ enum Setting {
     Downlevel,
     /// With wgpu's run-time checks in the kernels; layers as a wavefront wherever they can.
     Checked,
+    /// As a user opens it, with the sequence-resident kernels.
+    Sequence,
 }
 
 pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
@@ -48,6 +50,7 @@ pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
             (Setting::Full, ""),
             (Setting::Downlevel, "_downlevel"),
             (Setting::Checked, "_checked"),
+            (Setting::Sequence, "_sequence"),
         ];
         for (setting, suffix) in settings {
             let adapter = Box::new(adapter.clone());
@@ -155,13 +158,22 @@ impl Engine {
     }
 
     /// `options`, and what the setting forces of what they leave open.
-    fn forced(&self, gru: &Gru, options: &PlanOptions) -> PlanOptions {
+    pub(crate) fn forced(&self, gru: &Gru, options: &PlanOptions) -> PlanOptions {
         let config = gru.config();
         let possible = config.num_layers > 1 && config.directions != Directions::Bidirectional;
-        let wavefront = match self.setting() {
-            Some(Setting::Downlevel | Setting::Checked) if possible => Some(true),
-            _ => None,
+        let forced = match self.setting() {
+            _ if options.family.is_some() || options.wavefront.is_some() => (None, None),
+            Some(Setting::Downlevel | Setting::Checked) if possible => {
+                (Some(KernelFamily::Step), Some(true))
+            }
+            Some(Setting::Downlevel | Setting::Checked) => (Some(KernelFamily::Step), None),
+            Some(Setting::Sequence) => (Some(KernelFamily::Sequence), None),
+            _ => (None, None),
         };
-        PlanOptions { wavefront: options.wavefront.or(wavefront), ..options.clone() }
+        PlanOptions {
+            family: options.family.or(forced.0),
+            wavefront: options.wavefront.or(forced.1),
+            ..options.clone()
+        }
     }
 }

@@ -24,7 +24,7 @@ impl Probe<'_> {
     pub(super) fn hand_offs(&mut self) -> Result<()> {
         let quantity = Quantity::HandOffLatency;
         if !self.options.experimental {
-            self.missing(quantity, "", "it was not asked for: it is experimental");
+            self.missing(quantity, "", "not asked for: it is experimental");
             return Ok(());
         }
         if self.description.kind == super::adapters::AdapterKind::Software {
