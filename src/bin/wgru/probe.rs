@@ -7,6 +7,7 @@ use wgru::{Device, Figure, ProbeOptions, ProbeReport, Problem, Spread, probe};
 
 use crate::engine;
 use crate::failure::Failure;
+use crate::progress;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         experimental: args.experimental,
         ..ProbeOptions::default()
     };
-    let report = probe(context, &options)?;
+    let report = progress::while_shown(format!("measuring {device}"), || probe(context, &options))?;
     let mut out = io::stdout().lock();
     if args.json {
         let text = serde_json::to_string_pretty(&report).map_err(io::Error::other)?;

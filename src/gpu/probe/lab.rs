@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// No submission of a probe takes a tenth of this on a device that works.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What tests change: `(kernel, from, to)` in its text; the kernel before whose making the device
+/// What tests change: `(kernel, from, to)` in its text, all of it where `from` is empty; the kernel before whose making the device
 /// is lost; whether the probe may take any time, since other tests run beside it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
@@ -174,7 +174,7 @@ impl Lab {
         let mut wgsl = wgsl;
         for (_, from, to) in self.faults.texts.iter().filter(|(kernel, ..)| *kernel == name) {
             assert!(wgsl.contains(from), "{name} has no {from}");
-            wgsl = wgsl.replace(from, to);
+            wgsl = if from.is_empty() { (*to).to_owned() } else { wgsl.replace(from, to) };
         }
         let made = scoped(&self.device, &format!("kernel {name}"), || {
             let module = unchecked::shader_module(&self.device, name, &wgsl, self.checked);

@@ -30,7 +30,7 @@ use crate::probe::{
 };
 
 /// After so long nothing more is begun.
-const LIMIT: Duration = Duration::from_secs(17);
+const LIMIT: Duration = Duration::from_secs(16);
 const QUICK_LIMIT: Duration = Duration::from_secs(6);
 
 /// Why a case has no figure.
