@@ -5,11 +5,12 @@
 struct Cell {
     weights: u32,     // first vec4 of the packed matrix, in `weights`
     bias: u32,        // first vec4 of the bias, in `biases`
-    source: u32,      // first vec4 of the rows that a projection reads, in `source`
+    source: u32,      // first vec4 of what the input product reads: rows in `source`, or, on a
+                      // diagonal, the even state of the layer below in `arena`
     gates: u32,       // first vec4 of the chunk's gate inputs, in `gates`
     state: u32,       // first vec4 of the even state, in `arena`; the odd one is state_stride on
     scratch: u32,     // first vec4 of r*h (reset-before), in `arena`; z is state_stride on
-    output: u32,      // first vec4 of the outputs, in `arena`
+    output: u32,      // first vec4 of the outputs, in `arena`; on a diagonal 0: none
     reversed: u32,    // 1: processing step k of a row of n steps is time n-1-k
     gate_code: u32,
     candidate_code: u32,
@@ -18,7 +19,7 @@ struct Cell {
     candidate_alpha: f32,
     candidate_beta: f32,
     clip: f32,        // 0: no clip
-    units: u32,       // H; the last quad may hold padding
+    input_weights: u32,  // on a diagonal: first vec4 of the matrix for the layer below, in `weights`
 }
 
 struct Launch {
@@ -35,9 +36,9 @@ struct Launch {
     mask: u32,           // first word of the reset bits, in `rows`; 0: none
     mask_words: u32,     // words of a step's reset bits
     natural: u32,        // 1: outputs and sources are indexed by time, 0: by step of the chunk
+    units: u32,          // H; the last quad may hold padding
+    lag: u32,            // steps of a sequence by which a cell's chunk is behind that of the one before
     unused_0: u32,
-    unused_1: u32,
-    unused_2: u32,
     cells: array<Cell, CELLS>,
 }
 
@@ -60,9 +61,9 @@ fn candidate_activation(cell: Cell, x: vec4<f32>) -> vec4<f32> {
 
 // Padding units have zero weights, but a non-finite operand times zero is NaN, and activations need not
 // be 0 at 0: states are kept 0 there, so that the next product adds nothing.
-fn unpadded(cell: Cell, quad: u32, v: vec4<f32>) -> vec4<f32> {
+fn unpadded(quad: u32, v: vec4<f32>) -> vec4<f32> {
     let unit = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(vec4<f32>(0.0), v, unit < vec4<u32>(cell.units));
+    return select(vec4<f32>(0.0), v, unit < vec4<u32>(launch.units));
 }
 
 fn next_state(z: vec4<f32>, n: vec4<f32>, h: vec4<f32>) -> vec4<f32> {

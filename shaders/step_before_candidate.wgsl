@@ -16,13 +16,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let quad = block * LANES + local.x;
     let first_row = (group.y * ROW_GROUPS + local.y) * ROWS;
     if quad >= launch.unit_quads || first_row >= launch.rows { return; }
-    let k = launch.first_step + step_of_chunk();
+    let k = step_of(group.z);
+    if !takes_part(group.y * ROW_GROUPS * ROWS, k) { return; }
     let before = cell.state + (k % 2u) * launch.state_stride;
     let after = cell.state + ((k + 1u) % 2u) * launch.state_stride;
 
     var operands: array<u32, ROWS>;
     for (var i = 0u; i < ROWS; i++) { operands[i] = cell.scratch + (first_row + i) * launch.unit_quads; }
     let block_vec4s = 4u * launch.k_quads * PLANES * LANES;
+    var inputs = inputs_of(cell, group.z, group.x, local.x, first_row, k);
     let sums = products(cell.weights + group.x * block_vec4s, local.x, operands).sums;
 
     for (var i = 0u; i < ROWS; i++) {
@@ -33,13 +35,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             let held = arena[before + at];
             let h = select(held, zero, is_reset(row, k));
             let z = arena[cell.scratch + launch.state_stride + at];
-            let g = cell.gates + (step_of_chunk() * launch.rows + row) * 3u * launch.unit_quads + quad;
-            let n = candidate_activation(cell, gates[g + 2u * launch.unit_quads] + sums[i]);
+            let n = candidate_activation(cell, input_of(&inputs, 2u, i, row, quad) + sums[i]);
             let live = is_active(row, k);
-            let y = unpadded(cell, quad, next_state(z, n, h));
+            let y = unpadded(quad, next_state(z, n, h));
             arena[after + at] = select(held, y, live);
-            let out = cell.output + (time_index(cell, row, k) * launch.batch + row) * launch.output_stride + quad;
-            arena[out] = select(zero, y, live);
+            store_output(cell, group.z, row, k, quad, select(zero, y, live));
         }
     }
 }

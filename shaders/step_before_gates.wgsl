@@ -16,12 +16,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let quad = block * LANES + local.x;
     let first_row = (group.y * ROW_GROUPS + local.y) * ROWS;
     if quad >= launch.unit_quads || first_row >= launch.rows { return; }
-    let k = launch.first_step + step_of_chunk();
+    let k = step_of(group.z);
+    if !takes_part(group.y * ROW_GROUPS * ROWS, k) { return; }
     let before = cell.state + (k % 2u) * launch.state_stride;
 
     var operands: array<u32, ROWS>;
     for (var i = 0u; i < ROWS; i++) { operands[i] = before + (first_row + i) * launch.unit_quads; }
     let block_vec4s = 4u * launch.k_quads * PLANES * LANES;
+    var inputs = inputs_of(cell, group.z, group.x, local.x, first_row, k);
     let sums = products(cell.weights + group.x * block_vec4s, local.x, operands).sums;
 
     for (var i = 0u; i < ROWS; i++) {
@@ -31,11 +33,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             let zero = vec4<f32>(0.0);
             let at = row * launch.unit_quads + quad;
             let h = select(arena[before + at], zero, reset);
-            let g = cell.gates + (step_of_chunk() * launch.rows + row) * 3u * launch.unit_quads + quad;
-            let r = gate_activation(cell, gates[g] + select(sums[i], zero, reset));
-            let z = gate_activation(cell, gates[g + launch.unit_quads] + select(sums[ROWS + i], zero, reset));
+            let r = gate_activation(cell, input_of(&inputs, 0u, i, row, quad) + select(sums[i], zero, reset));
+            let z = gate_activation(cell, input_of(&inputs, 1u, i, row, quad) + select(sums[ROWS + i], zero, reset));
             // Where h is 0, r*h is 0 whatever r is.
-            arena[cell.scratch + at] = select(unpadded(cell, quad, r * h), zero, reset);
+            arena[cell.scratch + at] = select(unpadded(quad, r * h), zero, reset);
             arena[cell.scratch + launch.state_stride + at] = z;
         }
     }

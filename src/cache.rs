@@ -66,10 +66,10 @@ struct Envelope<'a, T> {
     record: &'a T,
 }
 
-/// As [`Envelope`], with the record as it came: it is read only if everything else agrees.
+/// An [`Envelope`] of this schema, with the record as it came: it is read only if everything else
+/// agrees.
 #[derive(Deserialize)]
 struct Stored {
-    wgru_cache: u32,
     crate_version: String,
     kind: String,
     kind_version: u32,
@@ -202,13 +202,13 @@ fn open<T: DeserializeOwned>(
         return Err("it is stale: another version of the format".to_owned());
     }
     let stored: Stored = serde_json::from_value(json).map_err(|e| format!("it is damaged: {e}"))?;
-    debug_assert_eq!(stored.wgru_cache, SCHEMA);
     if stored.kind != kind.name || stored.subject != key.subject {
-        return Err(format!("it is the {} of something else, {}", stored.kind, stored.subject));
+        let of = shown(&format!("{} of {}", stored.kind, stored.subject));
+        return Err(format!("it is of something else, {of}"));
     }
     let this = env!("CARGO_PKG_VERSION");
     if stored.crate_version != this {
-        return Err(format!("it is stale: written by wgru {}", stored.crate_version));
+        return Err(format!("it is stale: written by version {}", shown(&stored.crate_version)));
     }
     if stored.kind_version != kind.version {
         return Err(format!(
@@ -217,9 +217,19 @@ fn open<T: DeserializeOwned>(
         ));
     }
     if stored.state != key.state {
-        return Err(format!("it is stale: of {}, now there is {}", stored.state, key.state));
+        let state = shown(&stored.state);
+        return Err(format!("it is stale: of {state}, now there is {}", key.state));
     }
     serde_json::from_value(stored.record).map_err(|e| format!("it is damaged: {e}"))
+}
+
+/// What a file says, fit for a line: quoted, and not all of it where it is long.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
 }
 
 /// `KIND-NAME-HASH.json`: the name for people, the hash of the whole subject for the program.

@@ -2,14 +2,23 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
+use crate::auto::{Auto, Calibration, Choice, Expectation};
+use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpu::{AdapterDescription, AdapterKind, GpuContext, GpuOptions, adapters};
+use crate::gpu::{AdapterDescription, GpuContext, GpuOptions, adapters};
+use crate::model::Gru;
+use crate::plan::PlanOptions;
+use crate::shape::SequenceShape;
 
-/// A place to run networks: an open GPU, the CPU engine, or the f64 reference. Cheap to clone.
+/// A place to run networks: an open GPU, the CPU engine, the f64 reference, or the choice between
+/// the CPU and the GPUs that each session makes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Device {
+    /// Of an undecided device the CPU engine.
     pub(crate) kind: DeviceKind,
+    auto: Option<Arc<Auto>>,
 }
 
 #[derive(Clone, Debug)]
@@ -20,30 +29,77 @@ pub(crate) enum DeviceKind {
 }
 
 impl Device {
-    /// A GPU where there is one that is no software adapter, else the CPU engine.
+    /// The CPU engine or a GPU, whichever is expected to be faster: each session decides by its
+    /// network and its largest shape, from costs that are measured once a machine and cached
+    /// ([`Calibration::WhereNeeded`]). Without a GPU it is the CPU engine; a software adapter is
+    /// never chosen.
     ///
     /// # Errors
-    /// Those of opening the adapter.
+    /// None at present; those of opening an adapter are the session's.
     pub fn auto() -> Result<Self> {
-        match adapters().first() {
-            Some(first) if first.kind != AdapterKind::Software => Self::adapter(first.index),
-            _ => Ok(Self::cpu()),
+        Ok(Self::auto_with(Calibration::default()))
+    }
+
+    /// [`auto`](Self::auto) that measures the machine when `calibration` says so.
+    pub fn auto_with(calibration: Calibration) -> Self {
+        Self { auto: Some(Arc::new(Auto::new(calibration))), ..Self::cpu() }
+    }
+
+    /// The device for sessions of `gru` of up to `shape` with `options`, open: this one, unless it
+    /// is [`auto`](Self::auto).
+    ///
+    /// # Errors
+    /// Those of opening the adapter; [`ErrorKind::InvalidRequest`] where nothing can run the
+    /// network so.
+    ///
+    /// ```
+    /// use wgru::{Device, Gru, GruConfig, PlanOptions, SequenceShape};
+    /// let gru = Gru::random(GruConfig::new(40, 64), 1)?;
+    /// let shape = SequenceShape::new(100, 1);
+    /// let choice = Device::auto()?.choose(&gru, shape, &PlanOptions::default())?;
+    /// println!("{}: {}", choice.device, choice.reason.unwrap());
+    /// # Ok::<(), wgru::Error>(())
+    /// ```
+    pub fn choose(&self, gru: &Gru, shape: SequenceShape, options: &PlanOptions) -> Result<Choice> {
+        match &self.auto {
+            Some(auto) => auto.choose(gru.config(), shape, options),
+            None => Ok(Choice { device: self.clone(), reason: None, expected: Vec::new() }),
         }
+    }
+
+    /// What each engine that is considered is expected to take for runs of `shape` of a network of
+    /// `config`: empty, unless this is [`auto`](Self::auto).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`].
+    pub fn expect(
+        &self,
+        config: &GruConfig,
+        shape: SequenceShape,
+        options: &PlanOptions,
+    ) -> Result<Vec<Expectation>> {
+        config.validate()?;
+        Ok(self.auto.as_ref().map_or(Vec::new(), |auto| auto.decide(config, shape, options).1))
+    }
+
+    /// Whether each session decides.
+    pub fn is_auto(&self) -> bool {
+        self.auto.is_some()
     }
 
     /// The CPU engine on all cores.
     pub fn cpu() -> Self {
-        Self { kind: DeviceKind::Cpu { threads: None } }
+        Self { kind: DeviceKind::Cpu { threads: None }, auto: None }
     }
 
     /// The CPU engine on `threads` threads.
     pub fn cpu_with_threads(threads: NonZeroUsize) -> Self {
-        Self { kind: DeviceKind::Cpu { threads: Some(threads) } }
+        Self { kind: DeviceKind::Cpu { threads: Some(threads) }, auto: None }
     }
 
     /// The f64 reference: slow, the oracle that the engines are checked against.
     pub fn reference() -> Self {
-        Self { kind: DeviceKind::Reference }
+        Self { kind: DeviceKind::Reference, auto: None }
     }
 
     /// The most capable adapter, a software one where there is no other.
@@ -83,7 +139,7 @@ impl Device {
 
     /// A context that the caller has opened.
     pub fn from_context(context: GpuContext) -> Self {
-        Self { kind: DeviceKind::Gpu(context) }
+        Self { kind: DeviceKind::Gpu(context), auto: None }
     }
 
     /// The device that `request` names: `auto`, `cpu`, `gpu`, `reference`, an index of
@@ -154,6 +210,9 @@ fn matches(adapter: &AdapterDescription, wanted: &str) -> bool {
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(auto) = self.auto.as_ref().filter(|auto| auto.has_gpu()) {
+            return write!(f, "{}, by model and shape", auto.names());
+        }
         match &self.kind {
             DeviceKind::Gpu(context) => context.adapter().fmt(f),
             DeviceKind::Cpu { threads: None } => f.write_str("CPU engine (all cores)"),

@@ -7,7 +7,7 @@
 //! use wgru::{Device, Gru, SequenceShape};
 //!
 //! let gru = Gru::open("tests/data/pytorch_f32.safetensors")?;
-//! let device = Device::auto()?; // a GPU where there is one, else the CPU engine
+//! let device = Device::auto()?; // the CPU engine or a GPU, by network and shape
 //! let (steps, batch) = (20, 4);
 //! let mut session = gru.session(&device, SequenceShape::new(steps, batch))?;
 //!
@@ -72,7 +72,7 @@
 //!
 //! let plan = Plan::new(
 //!     &GruConfig::new(256, 256),
-//!     SequenceShape::new(100, 64),
+//!     SequenceShape::new(100, 32),
 //!     &Capabilities::downlevel(),
 //!     &PlanOptions::default(),
 //! )?;
@@ -88,6 +88,7 @@
 
 mod activation;
 pub mod array_file;
+mod auto;
 mod cache;
 mod cell;
 mod config;
@@ -106,6 +107,7 @@ mod pack;
 mod plan;
 mod precision;
 mod probe;
+mod random;
 pub mod reference;
 mod sequence;
 mod session;
@@ -118,6 +120,7 @@ mod tests;
 mod weights;
 
 pub use activation::{ACTIVATION_ERROR, Activation};
+pub use auto::{Calibration, Choice, Expectation, auto_candidates};
 pub use cell::{CellFunctions, GATES, Gate, ResetForm};
 pub use config::{Directions, GruConfig};
 pub use convention::Convention;
@@ -126,7 +129,7 @@ pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
 pub use gpu::{
     AdapterDescription, AdapterKind, BufferIo, CreatedObjects, DeviceTimes, GpuContext, GpuOptions,
-    PreparedRun, adapters,
+    PreparedRun, WGPU_VERSION, adapters,
 };
 pub use load::LoadOptions;
 pub use model::Gru;

@@ -114,22 +114,28 @@ impl OutputFile {
     }
 
     /// Puts all of `files` into their places, or none: where one fails, those before it are taken
-    /// back. A file system without hard links cannot give back what a file replaced.
+    /// back. What was written to a pipe or a device stays written; what a file replaced can be
+    /// given back only where its folder allows hard links.
     ///
     /// # Errors
-    /// Those of [`commit`](OutputFile::commit).
-    pub fn commit_all(files: Vec<Self>) -> Result<()> {
+    /// Those of [`commit`](OutputFile::commit); the message names each path that could not be
+    /// given back.
+    pub fn commit_all(mut files: Vec<Self>) -> Result<()> {
+        for file in &mut files {
+            file.flush().map_err(|e| cannot_write(&file.name, e))?;
+        }
         let mut replaced = Vec::new();
         for file in files {
             let kept = file.keep_old();
-            let outcome = file.commit();
-            match (outcome, kept) {
-                (Ok(()), Some(kept)) => replaced.push(kept),
-                (Ok(()), None) => {}
-                (Err(error), _) => {
+            match (file.commit(), kept) {
+                (Ok(()), kept) => replaced.extend(kept),
+                (Err(mut error), _) => {
                     for kept in replaced.into_iter().rev() {
-                        // Nothing better can be done with a second failure.
-                        let _ = kept.give_back();
+                        let target = kept.target.clone();
+                        if kept.give_back().is_err() {
+                            let left = format!("{} stays replaced", target.display());
+                            error = error.context(left);
+                        }
                     }
                     return Err(error);
                 }
@@ -142,7 +148,7 @@ impl OutputFile {
     /// be given back.
     fn keep_old(&self) -> Option<Replaced> {
         let Sink::Temporary { target, .. } = &self.sink else { return None };
-        if !target.exists() {
+        if target.symlink_metadata().is_err() {
             return Some(Replaced { target: target.clone(), old: None });
         }
         let folder = target.parent().filter(|p| !p.as_os_str().is_empty());

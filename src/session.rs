@@ -57,6 +57,10 @@ impl Gru {
         shape: SequenceShape,
         options: &PlanOptions,
     ) -> Result<Session> {
+        if device.is_auto() {
+            let choice = device.choose(self, shape, options)?;
+            return self.session_with(&choice.device, shape, options);
+        }
         if options.precision == Precision::F16 && device.gpu_context().is_none() {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,

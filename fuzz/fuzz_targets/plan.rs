@@ -42,10 +42,12 @@ libfuzzer_sys::fuzz_target!(|request: Request| {
         max_buffer: cut(r.limits[1], r.bits[4]),
         max_workgroups: cut(r.limits[2], 32 + r.bits[5] % 32) as u32,
         max_invocations: cut(r.limits[3], 48 + r.bits[6] % 16) as u32,
+        max_workgroup_memory: cut(r.limits[3], 46 + r.bits[6] % 8) as u32,
         uniform_alignment: 1 << (r.bits[7] % 10),
         immediates: flag(1),
         software: flag(2),
         integrated: flag(3),
+        measured_gflops: flag(4).then_some(1.0),
         ..Capabilities::downlevel()
     };
     let options = PlanOptions {

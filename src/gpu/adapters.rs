@@ -204,6 +204,7 @@ pub(super) fn capabilities(
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x)
             .min(limits.max_compute_workgroup_size_y),
+        max_workgroup_memory: limits.max_compute_workgroup_storage_size,
         uniform_alignment: limits.min_uniform_buffer_offset_alignment,
         max_uniform_binding: limits.max_uniform_buffer_binding_size,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 4,
@@ -212,5 +213,6 @@ pub(super) fn capabilities(
             kind,
             AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other
         ),
+        measured_gflops: None,
     }
 }

@@ -9,6 +9,7 @@ use super::poller::Poller;
 use super::resources::{Counters, CreatedObjects};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Capabilities;
+use crate::probe::ProbeReport;
 
 /// Options of [`GpuContext::open`].
 #[derive(Clone, Debug, Default)]
@@ -68,8 +69,11 @@ impl GpuContext {
         } else {
             (adapter.features() & wanted, adapter.limits())
         };
-        let capabilities = adapters::capabilities(&adapter.get_info(), &limits, features);
+        let mut capabilities = adapters::capabilities(&adapter.get_info(), &limits, features);
         capabilities.validate().map_err(|e| e.context(&description))?;
+        if !options.downlevel {
+            capabilities.measured_gflops = measured_gflops(&description);
+        }
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("wgru"),
             required_features: features,
@@ -107,8 +111,11 @@ impl GpuContext {
         } else {
             (device.features(), device.limits())
         };
-        let capabilities = adapters::capabilities(&device.adapter_info(), &limits, features);
+        let mut capabilities = adapters::capabilities(&device.adapter_info(), &limits, features);
         capabilities.validate().map_err(|e| e.context(&description))?;
+        if !options.downlevel {
+            capabilities.measured_gflops = measured_gflops(&description);
+        }
         description.capabilities = capabilities.clone();
         Ok(Self::from_device(device, queue, description, capabilities, options.runtime_checks))
     }
@@ -150,6 +157,12 @@ impl GpuContext {
     pub fn created_objects(&self) -> CreatedObjects {
         self.inner.counters.read()
     }
+}
+
+/// What a probe has left in the cache.
+fn measured_gflops(adapter: &AdapterDescription) -> Option<f64> {
+    let rate = ProbeReport::cached_of(adapter)?.f32_gflops()?;
+    (rate.is_finite() && rate > 0.0).then_some(rate)
 }
 
 /// WebGPU's guaranteed limits, where the adapter has more.

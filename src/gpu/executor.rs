@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::GpuContext;
-use super::dispatch::record;
+use super::dispatch::Told;
+use super::pipelines::Pipeline;
 use super::resources::{command_encoder, scoped};
 use super::session::{BindKey, GpuSession};
 use super::slots::SlotRows;
@@ -23,6 +24,8 @@ use crate::sequence::{Inputs, OutputViews};
 /// long, up to a bound that keeps a submission far from watchdogs.
 pub(super) const FIRST_SUBMISSION: usize = 16;
 pub(super) const LONGEST_SUBMISSION: usize = 512;
+/// Steps of a sequence kernel that count as a dispatch.
+pub(super) const STEPS_OF_A_DISPATCH: usize = 16;
 /// Submissions that may wait in the queue: bounds the memory of recorded commands.
 pub(super) const MAX_IN_FLIGHT: usize = 4;
 
@@ -47,6 +50,8 @@ pub(super) async fn run(
         encoder: None,
         pass: None,
         passing: None,
+        told: Told::default(),
+        bound: Vec::new(),
         recorded: 0,
         longest: FIRST_SUBMISSION,
         submitted: VecDeque::new(),
@@ -85,6 +90,13 @@ struct Submission {
     index: wgpu::SubmissionIndex,
 }
 
+/// What a dispatch binds.
+struct Bound {
+    key: BindKey,
+    pipeline: Arc<Pipeline>,
+    group: wgpu::BindGroup,
+}
+
 struct Recorder<'i, 'a, 'o> {
     session: &'a mut GpuSession,
     context: GpuContext,
@@ -96,6 +108,10 @@ struct Recorder<'i, 'a, 'o> {
     pass: Option<wgpu::ComputePass<'static>>,
     /// What a timed run's pass is spent on.
     passing: Option<Activity>,
+    /// What the pass has been told.
+    told: Told,
+    /// What dispatches of this run bind.
+    bound: Vec<Bound>,
     /// Dispatches recorded since the last submission.
     recorded: usize,
     longest: usize,
@@ -117,7 +133,9 @@ impl Recorder<'_, '_, '_> {
                 Operation::Upload { window, offset, stride } => {
                     self.upload(window, *offset, *stride).await?;
                 }
-                Operation::Project { .. } | Operation::Steps { .. } => {
+                Operation::Project { .. }
+                | Operation::Steps { .. }
+                | Operation::Sequence { .. } => {
                     for dispatch in plan.dispatches_of(operation) {
                         self.dispatch(&dispatch)?;
                         self.submit_if_long().await?;
@@ -172,16 +190,27 @@ impl Recorder<'_, '_, '_> {
         let label = wgpu::ComputePassDescriptor { label: Some("wgru"), timestamp_writes };
         self.pass = Some(encoder.begin_compute_pass(&label).forget_lifetime());
         self.passing = timed;
+        self.told = Told::default();
         Ok(())
     }
 
     fn dispatch(&mut self, dispatch: &Dispatch) -> Result<()> {
-        let group = self.session.bind_group(BindKey::of(dispatch))?;
-        let pipeline = Arc::clone(&self.session.pipelines[&dispatch.kernel]);
-        self.begin_pass(dispatch.kernel)?;
+        let (key, kernel) = (BindKey::of(dispatch), dispatch.kernel);
+        // A run has a handful of these: looking through them is cheaper than hashing.
+        let place = match self.bound.iter().position(|bound| bound.key == key) {
+            Some(place) => place,
+            None => {
+                let group = self.session.bind_group(key)?;
+                let pipeline = Arc::clone(&self.session.pipelines[&kernel]);
+                self.bound.push(Bound { key, pipeline, group });
+                self.bound.len() - 1
+            }
+        };
+        self.begin_pass(kernel)?;
         let pass = self.pass.as_mut().expect("the pass was begun above");
-        record(pass, &self.plan, &pipeline, &group, dispatch);
-        self.recorded += 1;
+        let Bound { pipeline, group, .. } = &self.bound[place];
+        self.told.record(pass, &self.plan, pipeline, group, dispatch);
+        self.recorded += 1 + dispatch.steps / STEPS_OF_A_DISPATCH;
         Ok(())
     }
 
@@ -404,7 +433,7 @@ impl Recorder<'_, '_, '_> {
         let row_bytes = 16 * quads(plan.config.hidden_size) as u64;
         // Rows that ended at different steps stand in either state.
         let parities = if plan.rows.is_full() {
-            let last = plan.shape.steps % 2;
+            let last = plan.final_parity(rows.start);
             last..last + 1
         } else {
             0..2

@@ -31,3 +31,6 @@ pub(crate) use session::GpuSession;
 pub(crate) use slots::GpuSlots;
 pub(crate) use staging::Waiting;
 pub use timing::DeviceTimes;
+
+/// The version of wgpu that the GPU engine is built on.
+pub const WGPU_VERSION: &str = "30.0.1";

@@ -1,6 +1,7 @@
 //! The thread that waits for the device on behalf of async runs: nothing else drives a native
 //! device's callbacks, and an executor's thread must not block.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 
@@ -9,7 +10,23 @@ use futures_intrusive::channel::shared::oneshot_channel;
 use super::context::GpuContext;
 
 type Job = Box<dyn FnOnce() + Send>;
-type Polled = Result<wgpu::PollStatus, wgpu::PollError>;
+type Polled = Result<(), String>;
+
+/// `Device::poll`, or why not: wgpu gives an error for a wait that is too long, and panics where
+/// the device itself fails.
+pub(super) fn poll(device: &wgpu::Device, poll: wgpu::PollType) -> Polled {
+    // Nothing of ours is changed by a poll but through callbacks, which send and return.
+    match catch_unwind(AssertUnwindSafe(|| device.poll(poll))) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let words = text.unwrap_or("it is lost").split_whitespace();
+            Err(format!("the device failed: {}", words.collect::<Vec<_>>().join(" ")))
+        }
+    }
+}
 
 /// Started at the first async run; ends with the context.
 #[derive(Debug, Default)]
@@ -21,18 +38,21 @@ impl Poller {
     /// Runs `job` on the thread; on the caller's where no thread can be started.
     fn run(&self, job: Job) {
         let mut jobs = self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if jobs.is_none() {
-            let (sender, receiver) = channel::<Job>();
-            let thread = std::thread::Builder::new().name("wgru-poll".into());
-            let started = thread.spawn(move || receiver.into_iter().for_each(|job| job()));
-            if started.is_err() {
-                return job();
+        let job = match jobs.as_ref() {
+            None => job,
+            Some(sender) => match sender.send(job) {
+                Ok(()) => return,
+                Err(unsent) => unsent.0,
+            },
+        };
+        let (sender, receiver) = channel::<Job>();
+        let thread = std::thread::Builder::new().name("wgru-poll".into());
+        match thread.spawn(move || receiver.into_iter().for_each(|job| job())) {
+            Ok(_) => {
+                sender.send(job).expect("the thread waits for it");
+                *jobs = Some(sender);
             }
-            *jobs = Some(sender);
-        }
-        let sender = jobs.as_ref().expect("the thread was started above");
-        if let Err(unsent) = sender.send(job) {
-            unsent.0();
+            Err(_) => job(),
         }
     }
 }
@@ -43,10 +63,10 @@ impl GpuContext {
         let (sender, receiver) = oneshot_channel();
         let context = self.clone();
         self.inner.poller.run(Box::new(move || {
-            let polled = context.inner.device.poll(poll);
+            let polled = self::poll(&context.inner.device, poll);
             // The waiting run may have been dropped.
             let _ = sender.send(polled);
         }));
-        receiver.receive().await.unwrap_or(Err(wgpu::PollError::Timeout))
+        receiver.receive().await.unwrap_or_else(|| Err("its thread has ended".to_owned()))
     }
 }

@@ -1,12 +1,13 @@
 //! A run on the caller's buffers, ready to be recorded into the caller's commands.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::buffers::{Bound, BoundArrays, BufferIo, name};
 use super::context::GpuContext;
-use super::dispatch::record;
+use super::dispatch::Told;
 use super::executor::{FIRST_SUBMISSION, LONGEST_SUBMISSION, MAX_IN_FLIGHT};
 use super::pipelines::Pipeline;
 use super::resources::{buffer, command_encoder, device_error, scoped, watched};
@@ -102,11 +103,15 @@ impl PreparedRun {
         encoder: &mut wgpu::CommandEncoder,
     ) -> bool {
         let mut pass: Option<wgpu::ComputePass<'static>> = None;
+        let mut told = Told::default();
         for count in 0.. {
             if count == most {
                 return true;
             }
             let Some(command) = commands.next() else { break };
+            if !matches!(command, Command::Dispatch(_)) {
+                told = Told::default();
+            }
             match command {
                 Command::Move(Move::Words { rows, map }) => {
                     pass = None;
@@ -132,7 +137,7 @@ impl PreparedRun {
                     let pass = pass.get_or_insert_with(|| begin(encoder));
                     let key = BindKey::of(&dispatch);
                     let pipeline = &self.pipelines[&dispatch.kernel];
-                    record(pass, &self.plan, pipeline, &self.groups[&key], &dispatch);
+                    told.record(pass, &self.plan, pipeline, &self.groups[&key], &dispatch);
                 }
             }
         }
@@ -228,8 +233,8 @@ impl GpuSession {
         for operation in &plan.operations {
             for dispatch in plan.dispatches_of(operation) {
                 let key = BindKey::of(&dispatch);
-                if !made.groups.contains_key(&key) {
-                    made.groups.insert(key, self.bind_group_on(key, &launches)?);
+                if let Entry::Vacant(vacant) = made.groups.entry(key) {
+                    vacant.insert(self.bind_group_on(key, &launches)?);
                 }
             }
         }

@@ -265,7 +265,8 @@ impl GpuSession {
         launches: &wgpu::Buffer,
     ) -> Result<wgpu::BindGroup> {
         let pipeline = &self.pipelines[&key.kernel];
-        let record = LaunchRecord::size(self.gru.config().num_directions());
+        let cells = self.plan.variant(key.kernel).cells;
+        let record = LaunchRecord::size(cells as usize);
         let other = match key.other {
             SourceBuffer::Input => &self.input,
             SourceBuffer::Arena(index) => &self.arenas[index],

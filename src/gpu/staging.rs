@@ -42,11 +42,11 @@ impl GpuContext {
             timeout: Some(PATIENCE),
         };
         let result = match waiting {
-            Waiting::Blocking => self.inner.device.poll(poll),
+            Waiting::Blocking => super::poller::poll(&self.inner.device, poll),
             Waiting::Async => self.poll_elsewhere(poll).await,
         };
         match result {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(e) => Err(Error::new(
                 ErrorKind::DeviceLost,
                 format!("{}: no answer within {} s: {e}", self.adapter(), PATIENCE.as_secs()),

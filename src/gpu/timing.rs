@@ -12,8 +12,8 @@ use crate::kernels::Kernel;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceTimes {
-    /// From the begin of the first kernel to the end of the last, pauses and copies between them
-    /// included.
+    /// From the begin of the first kernel to the end of the last, waiting between them included;
+    /// copies between them are not, where the device can time copies.
     pub kernels: Duration,
     /// Copies to the device's own memory. `None` where the device cannot time copies.
     pub upload: Option<Duration>,
@@ -206,8 +206,13 @@ fn summary(
         false => None,
     };
     let busy = sums.iter().sum::<u64>();
+    let (first, last) = kernels.unwrap_or_default();
+    let between: u64 = (intervals.iter().zip(ticks.chunks_exact(2)))
+        .filter(|(activity, pair)| activity.is_copy() && pair[0] >= first && pair[1] <= last)
+        .map(|(_, pair)| pair[1] - pair[0])
+        .sum();
     Some(DeviceTimes {
-        kernels: time(span(kernels))?,
+        kernels: time(span(kernels).saturating_sub(between))?,
         upload: copying(Activity::Upload).map_or(Some(None), |t| t.map(Some))?,
         projection: time(sums[Activity::Projection as usize])?,
         recurrence: time(sums[Activity::Recurrence as usize])?,
@@ -230,7 +235,7 @@ mod tests {
         // The device waits from 60 to 100.
         let ticks = [10, 15, 15, 20, 20, 50, 50, 60, 100, 130, 0, 0];
         let times = summary(&intervals, &ticks, 1e6, true).unwrap();
-        assert_eq!(times.kernels, MS(115));
+        assert_eq!(times.kernels, MS(105));
         assert_eq!((times.upload, times.read_back), (Some(MS(5)), Some(MS(10))));
         assert_eq!((times.projection, times.recurrence), (MS(5), MS(60)));
         assert_eq!(times.idle, Some(MS(40)));

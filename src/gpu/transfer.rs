@@ -92,8 +92,9 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
             match window.sequence {
                 HostSequence::Input => {
                     let source = self.inputs.input.slice(s![t, row, ..]);
-                    for (to, from) in slot.iter_mut().zip(source) {
-                        *to = *from;
+                    match source.as_slice() {
+                        Some(from) => slot[..from.len()].copy_from_slice(from),
+                        None => slot.iter_mut().zip(source).for_each(|(to, from)| *to = *from),
                     }
                 }
                 HostSequence::Layer(layer) => {
@@ -123,6 +124,9 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
             None => 0..self.plan.config.num_directions(),
         };
         let last = layer + 1 == self.plan.config.num_layers;
+        if self.scatter_straight(window, layer, range.start, stride, data) {
+            return;
+        }
         for (m, source) in range.zip(data.chunks_exact(stride)) {
             let (t, row, length) = self.place(window, m);
             if t >= length {
@@ -143,6 +147,37 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
                 }
             }
         }
+    }
+
+    /// [`scatter`](Self::scatter) in one copy, where the device's rows and the host's are the same
+    /// values in the same order: `true` where it was done.
+    fn scatter_straight(
+        &mut self,
+        window: &Window,
+        layer: usize,
+        first: usize,
+        stride: usize,
+        data: &[f32],
+    ) -> bool {
+        let config = &self.plan.config;
+        let straight = window.direction.is_none_or(|d| !config.directions.is_reverse(d));
+        let whole = window.rows.len() == self.inputs.input.dim().1 && self.plan.rows.is_full();
+        if !straight || !whole || stride != config.output_size() {
+            return false;
+        }
+        let last = layer + 1 == config.num_layers;
+        let targets = [
+            last.then(|| self.out.hidden_states.as_slice_mut()),
+            self.out.layers.get_mut(layer).map(|all| all.as_slice_mut()),
+            self.between[layer].as_mut().map(|kept| kept.as_slice_mut()),
+        ];
+        let targets = targets.into_iter().flatten();
+        let Some(targets) = targets.collect::<Option<Vec<_>>>() else { return false };
+        let at = (window.steps.start * window.rows.len() + first) * stride;
+        for target in targets {
+            target[at..at + data.len()].copy_from_slice(data);
+        }
+        true
     }
 
     /// The initial states of cell `plane` for `rows`, padded units and rows zero.

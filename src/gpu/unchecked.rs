@@ -17,7 +17,8 @@ pub(super) fn shader_module(
     if checked {
         return device.create_shader_module(descriptor);
     }
-    // SAFETY: every text comes from this crate's `shaders/`, with constants from the planner. Each
+    // SAFETY: every text comes from this crate: `shaders/`, with constants from the planner, and what
+    // `kernels/resident.rs` writes out, whose indices are constants and those of `shaders/`. Each
     // index is below a bound that the plan enforces: grid sizes are compared with unit_quads, batch
     // and steps before anything is addressed, offsets and strides come from the same memory plan
     // that sized the buffers, and row indices are clamped or padded as each kernel's comments say.

@@ -4,7 +4,7 @@
 use crate::activation::Activation;
 use crate::cell::CellFunctions;
 
-/// `Cell`: one direction of one layer in one launch. Offsets and strides are in vec4s.
+/// `Cell`: one direction of one layer in one launch; on a diagonal, one layer. Offsets and strides are in vec4s.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct CellRecord {
     pub(crate) weights: u32,
@@ -16,7 +16,7 @@ pub(crate) struct CellRecord {
     pub(crate) output: u32,
     pub(crate) reversed: u32,
     pub(crate) functions: CellFunctions,
-    pub(crate) units: u32,
+    pub(crate) input_weights: u32,
 }
 
 /// `Launch`: what all cells of a launch share, and the cells.
@@ -35,6 +35,8 @@ pub(crate) struct LaunchRecord {
     pub(crate) mask: u32,
     pub(crate) mask_words: u32,
     pub(crate) natural: u32,
+    pub(crate) units: u32,
+    pub(crate) lag: u32,
     pub(crate) cells: Vec<CellRecord>,
 }
 
@@ -63,8 +65,8 @@ impl LaunchRecord {
             self.mask,
             self.mask_words,
             self.natural,
-            0,
-            0,
+            self.units,
+            self.lag,
             0,
         ];
         for cell in &self.cells {
@@ -86,7 +88,7 @@ impl LaunchRecord {
                 ca.to_bits(),
                 cb.to_bits(),
                 cell.functions.clip.unwrap_or(0.0).to_bits(),
-                cell.units,
+                cell.input_weights,
             ]);
         }
         words

@@ -1,13 +1,24 @@
-//! How a matrix is laid out for the kernels: `[unit block][k][plane][lane]` vec4s, zero-padded.
+//! How a matrix is laid out for the kernels, in vec4s, zero-padded.
 
 /// Number of vec4s that hold `n` values.
 pub(crate) fn quads(n: usize) -> usize {
     n.div_ceil(4)
 }
 
+/// What a vec4 of a packed matrix holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatrixOrder {
+    /// A quad of units at one k: `[unit block][k][plane][lane]`.
+    Quads,
+    /// A unit at a quad of k: `[unit block][quad of k][plane][component][lane]`, the component being
+    /// the unit's place in its quad.
+    Units,
+}
+
 /// The layout of one packed matrix: `planes` gates of H units, each a row of K values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MatrixLayout {
+    pub(crate) order: MatrixOrder,
     /// Gates that one kernel multiplies by the same operand.
     pub(crate) planes: usize,
     /// Quads of units of a block (LANES).
@@ -34,6 +45,13 @@ impl MatrixLayout {
     pub(crate) fn place(&self, unit: usize, k: usize, plane: usize) -> (usize, usize) {
         let (quad, component) = (unit / 4, unit % 4);
         let (block, lane) = (quad / self.lanes, quad % self.lanes);
-        (block, ((k * self.planes + plane) * self.lanes + lane) * 4 + component)
+        let at = match self.order {
+            MatrixOrder::Quads => ((k * self.planes + plane) * self.lanes + lane) * 4 + component,
+            MatrixOrder::Units => {
+                let row = (k / 4 * self.planes + plane) * 4 + component;
+                (row * self.lanes + lane) * 4 + k % 4
+            }
+        };
+        (block, at)
     }
 }

@@ -5,15 +5,17 @@ mod exchange;
 mod launch;
 mod layout;
 mod relay;
+mod resident;
 
 pub(crate) use exchange::{ExchangeRecord, NOWHERE};
 #[cfg(test)]
 pub(crate) use launch::activation_code;
 pub(crate) use launch::{CellRecord, LaunchRecord};
-pub(crate) use layout::{MatrixLayout, quads};
+pub(crate) use layout::{MatrixLayout, MatrixOrder, quads};
 pub(crate) use relay::{RelayBinding, RelayKernel, RelayPart, RelayRecord};
+pub(crate) use resident::{Resident, Sharing};
 
-use crate::cell::GATES;
+use crate::cell::Gate;
 use crate::precision::Precision;
 
 /// One kernel of `shaders/`.
@@ -27,6 +29,10 @@ pub(crate) enum Kernel {
     StepBeforeGates,
     /// The candidate and update of a reset-before step.
     StepBeforeCandidate,
+    /// All reset-after steps of a chunk.
+    SequenceAfter,
+    /// All reset-before steps of a chunk.
+    SequenceBefore,
     /// States between the slots of streams and an arena.
     SlotExchange,
 }
@@ -58,11 +64,13 @@ pub(crate) enum Binding {
 
 impl Kernel {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::InputProjection,
         Self::StepAfter,
         Self::StepBeforeGates,
         Self::StepBeforeCandidate,
+        Self::SequenceAfter,
+        Self::SequenceBefore,
         Self::SlotExchange,
     ];
 
@@ -73,6 +81,8 @@ impl Kernel {
             Self::StepAfter => "step_after",
             Self::StepBeforeGates => "step_before_gates",
             Self::StepBeforeCandidate => "step_before_candidate",
+            Self::SequenceAfter => "sequence_after",
+            Self::SequenceBefore => "sequence_before",
             Self::SlotExchange => "slot_exchange",
         }
     }
@@ -83,23 +93,33 @@ impl Kernel {
             Self::StepAfter => include_str!("../../shaders/step_after.wgsl"),
             Self::StepBeforeGates => include_str!("../../shaders/step_before_gates.wgsl"),
             Self::StepBeforeCandidate => include_str!("../../shaders/step_before_candidate.wgsl"),
+            Self::SequenceAfter => include_str!("../../shaders/sequence_after.wgsl"),
+            Self::SequenceBefore => include_str!("../../shaders/sequence_before.wgsl"),
             Self::SlotExchange => include_str!("../../shaders/slot_exchange.wgsl"),
         }
     }
 
-    /// Gates whose products the kernel computes.
-    pub(crate) fn planes(self) -> usize {
+    /// The gates whose products the kernel computes.
+    pub(crate) fn gates(self) -> &'static [Gate] {
         match self {
-            Self::InputProjection | Self::StepAfter => GATES,
-            Self::StepBeforeGates => 2,
-            Self::StepBeforeCandidate => 1,
-            Self::SlotExchange => 0,
+            Self::InputProjection
+            | Self::StepAfter
+            | Self::SequenceAfter
+            | Self::SequenceBefore => &Gate::ALL,
+            Self::StepBeforeGates => &[Gate::Reset, Gate::Update],
+            Self::StepBeforeCandidate => &[Gate::New],
+            Self::SlotExchange => &[],
         }
     }
 
     /// Whether the kernel runs once a step (and so reads the step's index).
     pub(crate) fn is_step(self) -> bool {
-        !matches!(self, Self::InputProjection | Self::SlotExchange)
+        matches!(self, Self::StepAfter | Self::StepBeforeGates | Self::StepBeforeCandidate)
+    }
+
+    /// Whether the kernel runs all steps of a chunk.
+    pub(crate) fn is_sequence(self) -> bool {
+        matches!(self, Self::SequenceAfter | Self::SequenceBefore)
     }
 
     /// `(binding number, role, written)` of every binding; [`Binding::Step`] is left out where
@@ -117,6 +137,14 @@ impl Kernel {
             Self::StepAfter | Self::StepBeforeGates | Self::StepBeforeCandidate => &[
                 (0, Binding::Launch, false),
                 (1, Binding::Step, false),
+                (2, Binding::Weights, false),
+                (3, Binding::Biases, false),
+                (4, Binding::Rows, false),
+                (5, Binding::Gates, false),
+                (6, Binding::Arena, true),
+            ],
+            Self::SequenceAfter | Self::SequenceBefore => &[
+                (0, Binding::Launch, false),
                 (2, Binding::Weights, false),
                 (3, Binding::Biases, false),
                 (4, Binding::Rows, false),
@@ -145,16 +173,25 @@ pub(crate) struct Variant {
     pub(crate) rows: u32,
     /// Cells that a launch record holds.
     pub(crate) cells: u32,
+    /// A step kernel that runs a diagonal of layers, and computes their inputs.
+    pub(crate) wavefront: bool,
     /// Sigmoid, tanh, no clip in every direction: no activation switch is compiled in.
     pub(crate) standard_cell: bool,
     /// The step comes by an immediate rather than a uniform.
     pub(crate) immediates: bool,
+    /// The workgroup of a sequence kernel, whose invocations are `lanes`.
+    pub(crate) resident: Option<Resident>,
 }
 
 impl Variant {
     /// The complete WGSL text: constants, then the kernel's file, then the shared files.
     pub(crate) fn wgsl(&self) -> String {
-        let planes = self.kernel.planes();
+        let gates = self.kernel.gates();
+        let holds = match (self.kernel.is_step(), self.wavefront) {
+            (false, _) => "",
+            (true, false) => include_str!("../../shaders/step_layer.wgsl"),
+            (true, true) => include_str!("../../shaders/step_diagonal.wgsl"),
+        };
         let step = match (self.kernel.is_step(), self.immediates) {
             (false, _) => "",
             (true, true) => {
@@ -171,16 +208,27 @@ impl Variant {
             Precision::F32 => include_str!("../../shaders/weights_f32.wgsl"),
             Precision::F16 => include_str!("../../shaders/weights_f16.wgsl"),
         };
-        let constants = format!(
-            "const LANES = {}u;\nconst ROW_GROUPS = {}u;\nconst ROWS = {}u;\nconst PLANES = \
-             {planes}u;\nconst BLOCK = {}u;\nconst CELLS = {}u;\nconst STANDARD_CELL = {};\n",
-            self.lanes,
-            self.row_groups,
-            self.rows,
-            planes * self.rows as usize,
-            self.cells,
-            self.standard_cell,
+        let mut constants = format!(
+            "const CELLS = {}u;\nconst STANDARD_CELL = {};\n",
+            self.cells, self.standard_cell
         );
+        let products = if let Some(resident) = &self.resident {
+            constants.push_str(&resident.constants(self.kernel));
+            let shared = include_str!("../../shaders/sequence.wgsl");
+            format!("{shared}\n{}", resident.products(self.precision))
+        } else {
+            constants.push_str(&format!(
+                "const LANES = {}u;\nconst ROW_GROUPS = {}u;\nconst ROWS = {}u;\nconst PLANES = \
+                 {}u;\nconst FIRST_GATE = {}u;\nconst BLOCK = {}u;\n",
+                self.lanes,
+                self.row_groups,
+                self.rows,
+                gates.len(),
+                gates.first().map_or(0, |g| *g as usize),
+                gates.len() * self.rows as usize,
+            ));
+            include_str!("../../shaders/products.wgsl").into()
+        };
         if self.kernel == Kernel::SlotExchange {
             return [constants.as_str(), self.kernel.source()].join("\n");
         }
@@ -188,7 +236,8 @@ impl Variant {
             constants.as_str(),
             step,
             self.kernel.source(),
-            include_str!("../../shaders/products.wgsl"),
+            holds,
+            &products,
             include_str!("../../shaders/cell.wgsl"),
             include_str!("../../shaders/rows.wgsl"),
             include_str!("../../shaders/activations.wgsl"),

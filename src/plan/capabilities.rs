@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub max_workgroups: u32,
     /// Invocations of a workgroup.
     pub max_invocations: u32,
+    /// Memory of a workgroup, bytes.
+    pub max_workgroup_memory: u32,
     /// Alignment of dynamic offsets into uniform buffers, bytes.
     pub uniform_alignment: u32,
     /// Largest uniform binding, bytes.
@@ -25,6 +27,9 @@ pub struct Capabilities {
     pub software: bool,
     /// A GPU that shares the processor's memory.
     pub integrated: bool,
+    /// f32 multiply-adds of the device in GFLOP/s, where a probe has measured them. It bounds the
+    /// work of a dispatch, and so may cut a plan into smaller chunks; results are the same bits.
+    pub measured_gflops: Option<f64>,
 }
 
 impl Capabilities {
@@ -37,11 +42,13 @@ impl Capabilities {
             max_storage_buffers: 8,
             max_workgroups: 65535,
             max_invocations: 256,
+            max_workgroup_memory: 16 << 10,
             uniform_alignment: 256,
             max_uniform_binding: 64 << 10,
             immediates: false,
             software: false,
             integrated: true,
+            measured_gflops: None,
         }
     }
 
@@ -51,13 +58,31 @@ impl Capabilities {
     }
 
     /// Floating-point operations that one dispatch may hold: about 50 ms of a slow device of
-    /// this class, so that no watchdog resets it.
+    /// this class, or of this device where it was measured to be slower, so that no watchdog resets
+    /// it.
     pub(crate) fn dispatch_flops(&self) -> u64 {
-        match (self.software, self.integrated) {
+        let of_class = match (self.software, self.integrated) {
             (true, _) => 200_000_000,
             (false, true) => 5_000_000_000,
             (false, false) => 50_000_000_000,
-        }
+        };
+        // Kernels reach a fifth of the peak, or more. No device is a hundred times slower than its
+        // class: a rate that says so is wrong, and must not cut a run into pieces without number.
+        // Casts saturate.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let measured = self.measured_gflops.map(|rate| (rate * 1e9 * 0.05 / 5.0) as u64);
+        measured.map_or(of_class, |flops| flops.clamp(of_class / 100, of_class))
+    }
+
+    /// Floating-point operations of one workgroup in a dispatch: as [`dispatch_flops`]
+    /// (Self::dispatch_flops), of one of the device's cores.
+    pub(crate) fn workgroup_flops(&self) -> u64 {
+        let cores = match (self.software, self.integrated) {
+            (true, _) => 2,
+            (false, true) => 8,
+            (false, false) => 16,
+        };
+        self.dispatch_flops() / cores
     }
 
     /// Checks what no plan can do without.

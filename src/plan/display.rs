@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Operation, Plan, Residency};
-use crate::kernels::quads;
+use crate::kernels::{Kernel, Sharing, quads};
 
 /// `1.5 MiB` and the like.
 pub(crate) fn human_bytes(bytes: u64) -> String {
@@ -26,15 +26,49 @@ impl Plan {
         let class = if self.software { "software adapter" } else { "GPU" };
         let family = g.family;
         out.push(format!("kernel family: {}, {}", family.family, family.why));
-        out.push(format!(
-            "kernels: {} units x {} rows a workgroup in a step ({class}, H {}, B {})",
-            4 * g.lanes,
-            g.step_rows * g.step_groups,
-            c.hidden_size,
-            self.shape.batch
-        ));
+        out.push(match &g.resident {
+            None => format!(
+                "kernels: {} units x {} rows a workgroup in a step ({class}, H {}, B {})",
+                4 * g.lanes,
+                g.step_rows * g.step_groups,
+                c.hidden_size,
+                self.shape.batch
+            ),
+            Some(resident) => format!(
+                "kernels: {} rows a workgroup of {} invocations, {} ({class}, H {}, B {})",
+                resident.tile(),
+                resident.invocations(),
+                match resident.sharing {
+                    Sharing::Units { registers: true, .. } => "weights in registers",
+                    _ => "weights read in every step",
+                },
+                c.hidden_size,
+                self.shape.batch
+            ),
+        });
+        if g.cascade {
+            out.push(format!(
+                "layers run as a wavefront of chunks, each one chunk behind the layer below, up to \
+                 {} layers in a dispatch",
+                c.num_layers
+            ));
+        }
+        if g.wavefront {
+            out.push(format!(
+                "layers run as a wavefront, each one step behind the layer below, {} layers in a \
+                 dispatch: {}",
+                c.num_layers,
+                match self.options.wavefront {
+                    Some(_) => "as asked for",
+                    None => "a step of one layer leaves most of the device idle",
+                }
+            ));
+        }
         out.push(
             match m.residency {
+                Residency::Window if g.wavefront => {
+                    "only windows of the sequences are on the device"
+                }
                 Residency::Window => {
                     "layers advance together, chunk by chunk: only windows of \
                                       the sequences are on the device"
@@ -57,10 +91,15 @@ impl Plan {
                 m.tile_rows
             ));
         }
-        if m.chunk_steps < self.shape.steps {
+        if m.chunk_steps < g.diagonals(c, self.shape.steps) {
             out.push(format!(
-                "time is cut into chunks of {} steps to fit the limits and the budget",
-                m.chunk_steps
+                "time is cut into chunks of {} {} to fit the limits and the budget, {}",
+                m.chunk_steps,
+                if g.wavefront { "diagonals" } else { "steps" },
+                match g.cascade {
+                    true => "or so that layers overlap",
+                    false => "or to move one chunk while another is computed",
+                }
             ));
         }
         if self.weights.buffers.len() > 1 {
@@ -68,6 +107,9 @@ impl Plan {
                 "weights lie in {} buffers: together they exceed the largest binding",
                 self.weights.buffers.len()
             ));
+        }
+        if g.resident.is_some() {
+            return out;
         }
         out.push(if self.immediates {
             "the step's index comes by an immediate".into()
@@ -86,7 +128,10 @@ impl Plan {
                     .operations
                     .iter()
                     .map(|operation| match operation {
-                        Operation::Project { slices, .. } if !kernel.is_step() => {
+                        Operation::Project { slices, .. } if *kernel == Kernel::InputProjection => {
+                            slices.len() as u64
+                        }
+                        Operation::Sequence { slices, .. } if kernel.is_sequence() => {
                             slices.len() as u64
                         }
                         Operation::Steps { steps, kernels, .. } => kernels

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::{Capabilities, PlanOptions};
+use super::{Capabilities, PlanOptions, resident};
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{Resident, Sharing};
 use crate::shape::SequenceShape;
 
 /// How the steps of a network are computed on a GPU. The last bits of a result may depend on it: a
@@ -42,24 +43,49 @@ impl FamilyChoice {
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
-        let obstacle = sequence_obstacle(config, shape, capabilities, options);
-        match (options.family, obstacle) {
-            (Some(KernelFamily::Sequence), Some(obstacle)) => Err(Error::new(
+        let resident = resident::choose(config, shape.batch, capabilities, options);
+        match (options.family, resident) {
+            (Some(KernelFamily::Sequence), Err(obstacle)) => Err(Error::new(
                 ErrorKind::InvalidRequest,
                 format!("the kernel family 'sequence' cannot run here: {obstacle}"),
             )),
             (Some(family), _) => Ok(Self { family, why: "as asked for" }),
+            // A wavefront of steps is one of the step kernels.
+            (None, Ok(resident)) if options.wavefront != Some(true) => {
+                Ok(Self::of_table(&resident, config, shape, capabilities))
+            }
             (None, _) => Ok(Self { family: KernelFamily::Step, why: "it runs everything" }),
         }
     }
+
+    /// The table. For software adapters it is measured (llvmpipe, SwiftShader). For discrete GPUs it is from a
+    /// cost model of one large GPU: weights that stay in registers beat a dispatch a step at
+    /// every batch. Elsewhere the step kernels stand until a measurement says otherwise.
+    ///
+    /// On GPUs it does not depend on the shape, so that no bit of a result does.
+    fn of_table(
+        resident: &Resident,
+        config: &GruConfig,
+        shape: SequenceShape,
+        capabilities: &Capabilities,
+    ) -> Self {
+        let in_registers = matches!(resident.sharing, Sharing::Units { registers: true, .. });
+        let (family, why) = if capabilities.software {
+            match config.hidden_size <= SMALL_HIDDEN && shape.batch <= SMALL_BATCH {
+                true => (KernelFamily::Sequence, "a step's work is small beside a dispatch"),
+                false => (KernelFamily::Step, "a step's work is large beside a dispatch"),
+            }
+        } else if in_registers {
+            (KernelFamily::Sequence, "a workgroup's registers hold a layer's weights")
+        } else if capabilities.integrated {
+            (KernelFamily::Step, "how many registers the device has is not known")
+        } else {
+            (KernelFamily::Step, "a workgroup's registers do not hold a layer's weights")
+        };
+        Self { family, why }
+    }
 }
 
-/// What keeps the sequence-resident kernels from running the network; `None` where they can.
-fn sequence_obstacle(
-    _config: &GruConfig,
-    _shape: SequenceShape,
-    _capabilities: &Capabilities,
-    _options: &PlanOptions,
-) -> Option<String> {
-    Some("this version has no sequence-resident kernels".into())
-}
+/// Up to these sizes a software adapter takes longer to begin a dispatch than to share its work.
+const SMALL_HIDDEN: usize = 64;
+const SMALL_BATCH: usize = 32;

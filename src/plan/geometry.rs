@@ -1,10 +1,10 @@
 //! Sizes of workgroups and register blocks, from sizes and the class of device.
 
-use super::family::FamilyChoice;
-use super::{Capabilities, PlanOptions};
+use super::family::{FamilyChoice, KernelFamily};
+use super::{Capabilities, PlanOptions, cascade, resident, wavefront};
 use crate::config::GruConfig;
 use crate::error::Result;
-use crate::kernels::quads;
+use crate::kernels::{Resident, quads};
 use crate::precision::Precision;
 use crate::shape::SequenceShape;
 
@@ -13,6 +13,8 @@ use crate::shape::SequenceShape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
     pub(crate) family: FamilyChoice,
+    /// Whether a dispatch of steps holds a diagonal of layers.
+    pub(crate) wavefront: bool,
     pub(crate) precision: Precision,
     /// Quads of units of a workgroup, in every kernel: weights are packed by it.
     pub(crate) lanes: u32,
@@ -24,6 +26,10 @@ pub(crate) struct Geometry {
     pub(crate) projection_rows: u32,
     /// Row blocks of a workgroup of the projection.
     pub(crate) projection_groups: u32,
+    /// The workgroup of the sequence kernels, where they compute the steps.
+    pub(crate) resident: Option<Resident>,
+    /// Whether a dispatch of a sequence kernel holds a diagonal of layers.
+    pub(crate) cascade: bool,
 }
 
 impl Geometry {
@@ -35,6 +41,7 @@ impl Geometry {
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
+        config.validate()?;
         let family = FamilyChoice::choose(config, shape, capabilities, options)?;
         let batch = shape.batch;
         let widest = if capabilities.software { 8 } else { 32 };
@@ -55,14 +62,30 @@ impl Geometry {
         // A chunk's rows are steps x batch: blocks are full but for the shortest runs. Eight rows
         // of three gates exceed a software adapter's registers.
         let projection_rows = if capabilities.software { 4 } else { 8 };
-        Ok(Self {
+        let resident = match family.family {
+            KernelFamily::Sequence => resident::choose(config, batch, capabilities, options).ok(),
+            KernelFamily::Step => None,
+        };
+        let mut geometry = Self {
             family,
+            wavefront: false,
             precision: options.precision,
             lanes: u32::try_from(lanes).expect("lanes are at most 32"),
             step_rows,
             step_groups: groups(step_rows, batch),
             projection_rows,
             projection_groups: groups(projection_rows, usize::MAX),
-        })
+            resident,
+            cascade: false,
+        };
+        geometry.wavefront = wavefront::choose(config, shape, &geometry, capabilities, options)?;
+        geometry.cascade = cascade::choose(config, shape, &geometry, capabilities, options);
+        Ok(geometry)
+    }
+
+    /// Rows that a workgroup of the kernels that compute the steps shares: they carry their states
+    /// on together.
+    pub(crate) fn row_block(&self) -> u32 {
+        self.resident.map_or(self.step_rows * self.step_groups, |r| r.tile())
     }
 }

@@ -1,7 +1,7 @@
 //! How much of a run is on the device at once: rows of the batch, steps of a chunk, buffers.
 
 use super::geometry::Geometry;
-use super::{Capabilities, PlanOptions};
+use super::{Capabilities, PlanOptions, cascade};
 use crate::cell::ResetForm;
 use crate::config::{Directions, GruConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ pub(crate) struct Memory {
     pub(crate) residency: Residency,
     /// Rows of a tile of the batch.
     pub(crate) tile_rows: usize,
-    /// Steps of a chunk.
+    /// Steps of a chunk; of a wavefront, diagonals.
     pub(crate) chunk_steps: usize,
     pub(crate) input: u64,
     pub(crate) gates: u64,
@@ -40,8 +40,15 @@ pub(crate) struct Memory {
     pub(crate) staging: u64,
 }
 
+/// Saturates: what does exceeds every limit.
+fn product(factors: &[u64]) -> u64 {
+    factors.iter().fold(1, |n, f| n.saturating_mul(*f))
+}
+
 /// Chunks longer than this gain nothing, and the per-step uniforms need a slot each.
 const MAX_CHUNK_STEPS: usize = 4096;
+/// Bytes of a staging buffer, unless a row of a step needs more.
+const MAX_STAGING: u64 = 8 << 20;
 /// Fewer steps than this a chunk waste the projection; smaller tiles are better.
 const GOOD_CHUNK_STEPS: usize = 16;
 /// Fewer rows than this a tile waste the step kernel; host memory between layers is better.
@@ -133,7 +140,7 @@ impl Solver<'_> {
 
     /// The largest tile, then the longest chunk, of at least the given sizes.
     fn attempt(&self, residency: Residency, min_steps: usize, min_rows: usize) -> Option<Memory> {
-        let min_steps = min_steps.min(self.shape.steps.max(1));
+        let min_steps = min_steps.min(self.dispatches().max(1));
         let most = self.options.max_tile_rows.unwrap_or(usize::MAX).max(1);
         let mut tiles = self.shape.batch.div_ceil(most).max(1);
         let min_rows = min_rows.min(self.shape.batch.div_ceil(tiles));
@@ -154,8 +161,11 @@ impl Solver<'_> {
     }
 
     fn longest_chunk(&self, residency: Residency, min: usize, rows: usize) -> Option<Memory> {
-        let cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
-        let longest = self.shape.steps.clamp(1, cap);
+        let mut cap = self.options.max_chunk_steps.unwrap_or(usize::MAX).clamp(1, MAX_CHUNK_STEPS);
+        if self.geometry.cascade {
+            cap = cap.min(cascade::longest_chunk(self.config, self.shape.steps));
+        }
+        let longest = self.dispatches().clamp(1, cap).min(self.overlapping(residency, rows));
         let min = min.min(longest);
         if !self.fits(&self.sized(residency, rows, min)) {
             return None;
@@ -171,8 +181,30 @@ impl Solver<'_> {
             }
         }
         // Equal chunks rather than a short last one.
-        let chunks = self.shape.steps.max(1).div_ceil(good);
-        Some(self.sized(residency, rows, self.shape.steps.max(1).div_ceil(chunks)))
+        let all = self.dispatches().max(1);
+        let chunks = all.div_ceil(good);
+        Some(self.sized(residency, rows, all.div_ceil(chunks)))
+    }
+
+    /// Steps whose transfers fit the staging buffers: while the device computes one chunk, the
+    /// input of the next goes up and the outputs of the one before come back.
+    fn overlapping(&self, residency: Residency, rows: usize) -> usize {
+        let c = self.config;
+        let layers = match residency {
+            Residency::Whole => return usize::MAX,
+            Residency::Window => 1,
+            Residency::HostBetweenLayers => c.num_layers.min(2),
+        };
+        let widest = (0..layers).map(|l| input_quads(c, l)).max().unwrap_or(1);
+        let widest = widest.max(c.num_directions() * quads(c.hidden_size));
+        let step = product(&[16, rows as u64, widest as u64]).max(1);
+        let steps = MAX_STAGING.min(self.budget / 16) / step;
+        usize::try_from(steps).unwrap_or(usize::MAX).max(2 * GOOD_CHUNK_STEPS)
+    }
+
+    /// Steps of the sequences, or diagonals.
+    fn dispatches(&self) -> usize {
+        self.geometry.diagonals(self.config, self.shape.steps)
     }
 
     fn fits(&self, memory: &Memory) -> bool {
@@ -180,19 +212,32 @@ impl Solver<'_> {
         let (c, d) = (self.config, self.config.num_directions() as u64);
         let rows = memory.tile_rows as u64;
         let per_row = 6 * d * c.hidden_size as u64;
-        let step = rows.saturating_mul(per_row.saturating_mul(c.hidden_size as u64));
-        let widest =
-            (0..c.num_layers.min(2)).map(|l| c.layer_input_size(l)).max().unwrap_or(1) as u64;
+        let (products, projected) = match self.geometry.wavefront {
+            true => (2 * c.num_layers as u64 - 1, 1),
+            false => (1, 2),
+        };
+        let step = product(&[rows, per_row, c.hidden_size as u64, products]);
+        let widest = (0..c.num_layers.min(projected)).map(|l| c.layer_input_size(l)).max();
+        let widest = widest.unwrap_or(1) as u64;
         let chunk_rows = rows.saturating_mul(memory.chunk_steps as u64);
         let projection = chunk_rows.saturating_mul(per_row.saturating_mul(widest));
         // One row, one step is the least that a dispatch can hold: it is let through.
         let work_fits = (step <= flops || rows == 1)
             && (projection <= flops || memory.chunk_steps == 1 && step <= flops || chunk_rows == 1);
         let g = self.geometry;
+        let overlapping = if g.cascade { c.num_layers as u64 } else { 1 };
+        let sequence_fits = g.resident.is_none_or(|r| {
+            let steps = memory.chunk_steps as u64;
+            let row_step = 6 * (c.hidden_size as u64).saturating_pow(2);
+            let group = u64::from(r.tile()).saturating_mul(row_step).saturating_mul(steps);
+            steps == 1
+                || group <= self.capabilities.workgroup_flops()
+                    && product(&[step, steps, overlapping]) <= flops
+        });
         let most = u64::from(self.capabilities.max_workgroups);
         let groups_fit = chunk_rows.div_ceil(u64::from(g.projection_rows * g.projection_groups))
             <= most
-            && rows.div_ceil(u64::from(g.step_rows * g.step_groups)) <= most;
+            && rows.div_ceil(u64::from(g.row_block())) <= most;
         let inside = self.capacity.is_none_or(|c| {
             memory.input <= c.input
                 && memory.gates <= c.gates
@@ -202,6 +247,7 @@ impl Solver<'_> {
                 && memory.chunk_steps <= c.chunk_steps
         });
         work_fits
+            && sequence_fits
             && groups_fit
             && inside
             && memory.largest_binding() <= self.binding_limit()
@@ -218,7 +264,6 @@ impl Solver<'_> {
         let (d, units) = (c.num_directions() as u64, quads(c.hidden_size) as u64);
         let rows_padded =
             (rows as u64).checked_next_multiple_of(u64::from(self.geometry.step_rows));
-        let product = |factors: &[u64]| factors.iter().fold(1u64, |n, f| n.saturating_mul(*f));
         let window = product(&[rows as u64, steps as u64]);
         let whole = product(&[rows as u64, self.shape.steps.max(1) as u64]);
         let widest = |layers: std::ops::Range<usize>| {
@@ -234,7 +279,20 @@ impl Solver<'_> {
         };
         let state = product(&[rows_padded.unwrap_or(u64::MAX), units]);
         let planes = c.state_planes() as u64;
-        let scratch = if c.reset == ResetForm::Before { 2 * d } else { 0 };
+        let wavefront = self.geometry.wavefront;
+        let layers = c.num_layers as u64;
+        let windows = if self.geometry.cascade { layers } else { 1 };
+        let scratch = match c.reset {
+            ResetForm::Before => 2 * d * if wavefront { layers } else { 1 },
+            ResetForm::After => 0,
+        };
+        // A wavefront has outputs for each layer that the host wants; room for one row and step of
+        // all of them keeps every smaller run possible.
+        let outputs = match (wavefront, self.options.all_layers) {
+            (false, _) => product(&[outputs, windows]),
+            (true, true) => product(&[outputs, layers]),
+            (true, false) => outputs.max(product(&[layers, units])),
+        };
         let states = product(&[2 * planes + scratch, state]);
         // Only forward networks take a reset mask.
         let mask_steps = match c.directions {
@@ -248,15 +306,19 @@ impl Solver<'_> {
         let row_bytes = product(&[16, all.max(d * units)]);
         let moved = product(&[16, input.max(outputs).max(product(&[planes, state]))]);
         let staging =
-            moved.clamp(64 << 10, 4 << 20).min(self.budget / 16).max(row_bytes).max(4 << 10);
+            moved.clamp(64 << 10, MAX_STAGING).min(self.budget / 16).max(row_bytes).max(4 << 10);
         Memory {
             residency,
             tile_rows: rows,
             chunk_steps: steps,
             input,
-            gates: product(&[d, window, 3, units]),
+            gates: product(&[d, window, 3, units, windows]),
             arena: states.saturating_add(outputs),
-            arenas: if residency == Residency::HostBetweenLayers { 1 } else { c.num_layers.min(2) },
+            arenas: match residency {
+                Residency::HostBetweenLayers => 1,
+                _ if wavefront || self.geometry.cascade => 1,
+                _ => c.num_layers.min(2),
+            },
             row_words,
             staging: staging.checked_next_multiple_of(16).unwrap_or(u64::MAX),
         }

@@ -6,18 +6,21 @@
 //! The batch is cut into tiles of rows, the sequence into chunks of steps. A chunk of a layer is
 //! one projection of its gate inputs, then one dispatch a step (two for reset-before), both
 //! directions together. Direction d's step k is time k, or n-1-k in a row of n steps where it
-//! reads backwards.
+//! reads backwards. Or, as a wavefront, a dispatch runs a step of every layer.
 
 mod capabilities;
+mod cascade;
 mod dispatches;
 mod display;
 mod family;
 mod geometry;
 mod memory;
 mod relay;
+mod resident;
 mod rows;
 mod schedule;
 mod slots;
+mod wavefront;
 mod weights;
 
 pub use capabilities::Capabilities;
@@ -30,7 +33,7 @@ pub(crate) use relay::{Move, Outside, Places, RelayPlan};
 pub(crate) use rows::RowOrder;
 pub(crate) use schedule::{ArenaLayout, LaunchSlice, Operation, SourceBuffer};
 pub(crate) use slots::{SlotLayout, SlotList};
-pub(crate) use weights::{Placement, WeightPlan};
+pub(crate) use weights::{Matrix, Placement, WeightPlan};
 
 use std::ops::Range;
 
@@ -60,6 +63,11 @@ pub struct PlanOptions {
     /// The kernels that compute the steps. Default: the planner's table chooses, for the largest
     /// shape of a session; all its runs keep the choice.
     pub family: Option<KernelFamily>,
+    /// Run the layers of a forward or reverse network as a wavefront: a dispatch of the step
+    /// kernels runs every layer, each one step behind the layer below. Default: where the
+    /// planner's table says that it pays; [`KernelFamily::Sequence`] has a wavefront of chunks of
+    /// its own. Results do not depend on it.
+    pub wavefront: Option<bool>,
     /// Keep the sequences between layers on the device whatever it takes, in tiles of few rows:
     /// what runs encoded into a caller's commands need. Default: bidirectional networks whose
     /// sequences are too large for good tiles keep them in host memory.
@@ -113,8 +121,8 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`]; [`ErrorKind::UnsupportedDevice`] where the device lacks
     /// what every plan needs; [`ErrorKind::ExceedsLimits`] where nothing fits, naming the limit
-    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option, and for a kernel family that
-    /// cannot run the network.
+    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option, and for a kernel family or
+    /// a wavefront that cannot run the network.
     pub fn new(
         config: &GruConfig,
         shape: SequenceShape,
@@ -168,7 +176,10 @@ impl Plan {
         let kernels = kernels_of(config.reset, geometry.family.family);
         let weights = WeightPlan::new(config, kernels, &geometry, capabilities)?;
         let memory = Memory::solve(config, shape, &geometry, capabilities, options, capacity)?;
-        let cells = config.num_directions();
+        let cells = match geometry.wavefront || geometry.cascade {
+            true => config.num_layers,
+            false => config.num_directions(),
+        };
         let record = LaunchRecord::size(cells);
         if record > capabilities.max_uniform_binding {
             return Err(Error::new(
@@ -220,7 +231,21 @@ impl Plan {
     /// Launch records of the plan where no row ends early: those of any other lengths are fewer.
     pub(crate) fn most_launches(&self) -> u64 {
         let tiles = self.shape.batch.div_ceil(self.memory.tile_rows) as u64;
-        let chunks = self.shape.steps.div_ceil(self.memory.chunk_steps) as u64;
+        let steps = self.geometry.diagonals(&self.config, self.shape.steps);
+        let chunks = steps.div_ceil(self.memory.chunk_steps) as u64;
+        if self.geometry.cascade && chunks > 0 {
+            let layers = self.config.num_layers as u64;
+            return tiles.saturating_mul(chunks.saturating_mul(layers + 1) + layers - 1);
+        }
+        if self.geometry.wavefront {
+            // One record holds all layers; the last diagonals have no projection.
+            let projections = self.shape.steps.div_ceil(self.memory.chunk_steps) as u64;
+            let slices: u64 =
+                self.weights.placements.iter().map(|p| p.slices.len() as u64).max().unwrap_or(1);
+            let kernels = self.kernels().len() as u64 - 1;
+            let launches = chunks.saturating_mul(kernels).saturating_add(projections);
+            return tiles.saturating_mul(launches).saturating_mul(slices);
+        }
         let slices: u64 = self.weights.placements.iter().map(|p| p.slices.len() as u64).sum();
         tiles.saturating_mul(chunks).saturating_mul(slices)
     }
@@ -230,7 +255,9 @@ impl Plan {
         self.operations
             .iter()
             .map(|operation| match operation {
-                Operation::Project { slices, .. } => slices.len() as u64,
+                Operation::Project { slices, .. } | Operation::Sequence { slices, .. } => {
+                    slices.len() as u64
+                }
                 Operation::Steps { steps, kernels, .. } => {
                     steps.len() as u64 * kernels.iter().map(|k| k.slices.len() as u64).sum::<u64>()
                 }
@@ -242,13 +269,19 @@ impl Plan {
     /// Rows that step kernels take part in, added up over the steps of every layer and
     /// direction: the sum of the lengths, and what the blocks of rows add to it.
     pub fn row_steps(&self) -> u64 {
-        let block = u64::from(self.geometry.step_rows * self.geometry.step_groups);
+        let block = u64::from(self.geometry.row_block());
         let blocks: u64 = self
             .operations
             .iter()
             .map(|operation| match operation {
-                Operation::Steps { rows, steps, .. } => steps
+                Operation::Steps { layers, rows, steps, .. } => steps
                     .clone()
+                    .flat_map(|d| (0..layers.len().min(d + 1)).map(move |i| d - i))
+                    .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
+                    .sum(),
+                Operation::Sequence { cells, rows, .. } => cells
+                    .iter()
+                    .flat_map(|(_, steps)| steps.clone())
                     .map(|k| u64::from(self.row_blocks(self.rows.active(rows, k))))
                     .sum(),
                 _ => 0,
@@ -282,12 +315,17 @@ impl Plan {
         self.geometry.family.family
     }
 
+    /// Whether a dispatch of the step kernels runs a step of every layer.
+    pub fn is_wavefront(&self) -> bool {
+        self.geometry.wavefront
+    }
+
     /// Rows of the batch that are on the device together.
     pub fn tile_rows(&self) -> usize {
         self.memory.tile_rows
     }
 
-    /// Steps whose gate inputs one projection computes.
+    /// Steps whose gate inputs one projection computes; of a wavefront, its diagonals.
     pub fn chunk_steps(&self) -> usize {
         self.memory.chunk_steps
     }
@@ -320,21 +358,29 @@ impl Plan {
     /// The variant of `kernel` that this plan runs.
     pub(crate) fn variant(&self, kernel: Kernel) -> Variant {
         let g = &self.geometry;
-        let (rows, row_groups) = if kernel.is_step() {
-            (g.step_rows, g.step_groups)
-        } else {
-            (g.projection_rows, g.projection_groups)
+        let resident = g.resident.filter(|_| kernel.is_sequence());
+        let (lanes, rows, row_groups) = match resident {
+            Some(resident) => (resident.invocations(), resident.rows, 1),
+            None if kernel.is_step() => (g.lanes, g.step_rows, g.step_groups),
+            None => (g.lanes, g.projection_rows, g.projection_groups),
         };
         let used = &self.config.functions[..self.config.num_directions()];
+        let wavefront = g.wavefront && kernel.is_step();
+        let cells = match wavefront || g.cascade && kernel.is_sequence() {
+            true => self.config.num_layers,
+            false => self.config.num_directions(),
+        };
         Variant {
             kernel,
             precision: g.precision,
-            lanes: g.lanes,
+            lanes,
             row_groups,
             rows,
-            cells: u32::try_from(self.config.num_directions()).expect("one or two directions"),
+            cells: u32::try_from(cells).expect("a plan bounds layers"),
+            wavefront,
             standard_cell: used.iter().all(|f| *f == CellFunctions::default()),
             immediates: self.immediates && kernel.is_step(),
+            resident,
         }
     }
 
@@ -345,14 +391,14 @@ impl Plan {
 }
 
 fn kernels_of(reset: ResetForm, family: KernelFamily) -> &'static [Kernel] {
-    use Kernel::{InputProjection, StepAfter, StepBeforeCandidate, StepBeforeGates};
+    use Kernel::*;
     match (family, reset) {
-        (KernelFamily::Step | KernelFamily::Sequence, ResetForm::After) => {
-            &[InputProjection, StepAfter]
-        }
-        (KernelFamily::Step | KernelFamily::Sequence, ResetForm::Before) => {
+        (KernelFamily::Step, ResetForm::After) => &[InputProjection, StepAfter],
+        (KernelFamily::Step, ResetForm::Before) => {
             &[InputProjection, StepBeforeGates, StepBeforeCandidate]
         }
+        (KernelFamily::Sequence, ResetForm::After) => &[InputProjection, SequenceAfter],
+        (KernelFamily::Sequence, ResetForm::Before) => &[InputProjection, SequenceBefore],
     }
 }
 

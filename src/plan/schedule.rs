@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{HostSequence, Placement, Plan, Residency, Window};
+use super::weights::Slice;
+use super::{HostSequence, Matrix, Placement, Plan, Residency, Window};
 use crate::kernels::{CellRecord, Kernel, LaunchRecord, quads};
 use crate::pack::{bias_vec4s, input_quads};
 
@@ -15,9 +16,18 @@ pub(crate) enum Operation {
     Upload { window: Window, offset: u64, stride: u64 },
     /// One dispatch a slice: gate inputs of a chunk.
     Project { layer: usize, slices: Vec<LaunchSlice>, source: SourceBuffer },
-    /// For each processing step in order: one dispatch a kernel and slice, over the rows of the
+    /// For each of `steps` in order: one dispatch a kernel and slice, over the rows of the tile
+    /// that have not ended. With several layers, a diagonal of the wavefront: dispatch d runs
+    /// step d - i of the i-th layer, where there is one.
+    Steps {
+        layers: Range<usize>,
+        rows: Range<usize>,
+        steps: Range<usize>,
+        kernels: Vec<StepKernel>,
+    },
+    /// One dispatch a slice: of each layer of `cells` all steps of a chunk, over the rows of the
     /// tile that have not ended.
-    Steps { layer: usize, rows: Range<usize>, steps: Range<usize>, kernels: Vec<StepKernel> },
+    Sequence { cells: Vec<(usize, Range<usize>)>, rows: Range<usize>, slices: Vec<LaunchSlice> },
     /// A window of a layer's states comes back from an arena.
     Download { window: Window, arena: usize, offset: u64, stride: u64 },
     /// Final states of a tile's rows come back.
@@ -50,8 +60,8 @@ pub(crate) struct StepKernel {
 pub(crate) struct ArenaLayout {
     /// vec4s of one state of one cell.
     pub(crate) state_stride: u64,
-    scratch: u64,
-    output: u64,
+    pub(super) scratch: u64,
+    pub(super) output: u64,
     directions: u64,
 }
 
@@ -63,8 +73,9 @@ impl ArenaLayout {
             (plan.memory.tile_rows as u64).next_multiple_of(u64::from(plan.geometry.step_rows));
         let state_stride = padded * units;
         let scratch = 2 * c.state_planes() as u64 * state_stride;
+        let cells = c.num_directions() * if plan.geometry.wavefront { c.num_layers } else { 1 };
         let scratch_size = match c.reset {
-            crate::ResetForm::Before => 2 * c.num_directions() as u64 * state_stride,
+            crate::ResetForm::Before => 2 * cells as u64 * state_stride,
             crate::ResetForm::After => 0,
         };
         let directions = c.num_directions() as u64;
@@ -93,13 +104,13 @@ pub(crate) fn schedule(plan: &mut Plan) {
     }
 }
 
-struct Tile<'a> {
-    plan: &'a mut Plan,
-    rows: Range<usize>,
+pub(super) struct Tile<'a> {
+    pub(super) plan: &'a mut Plan,
+    pub(super) rows: Range<usize>,
     /// The rows that take part in the chunk at hand: the first of the tile.
     active: Range<usize>,
     /// Steps of the tile's longest row.
-    steps: usize,
+    pub(super) steps: usize,
 }
 
 impl Tile<'_> {
@@ -110,10 +121,18 @@ impl Tile<'_> {
         if steps == 0 {
             return;
         }
+        if self.plan.geometry.wavefront {
+            self.schedule_wavefront();
+            return;
+        }
+        if self.plan.geometry.cascade {
+            self.schedule_cascade(&chunks().collect::<Vec<_>>());
+            return;
+        }
         match self.plan.memory.residency {
             Residency::Window => {
                 for steps in chunks() {
-                    self.begin_chunk(&steps);
+                    self.begin_chunk(steps.start);
                     self.upload_window(0, &steps);
                     for layer in 0..layers {
                         self.chunk(layer, &steps);
@@ -127,7 +146,7 @@ impl Tile<'_> {
                 self.plan.operations.push(Operation::Upload { window, offset: 0, stride });
                 for layer in 0..layers {
                     for steps in chunks() {
-                        self.begin_chunk(&steps);
+                        self.begin_chunk(steps.start);
                         self.chunk(layer, &steps);
                     }
                     self.download_whole(layer);
@@ -136,7 +155,7 @@ impl Tile<'_> {
             Residency::HostBetweenLayers => {
                 for layer in 0..layers {
                     for steps in chunks() {
-                        self.begin_chunk(&steps);
+                        self.begin_chunk(steps.start);
                         self.upload_window(layer, &steps);
                         self.chunk(layer, &steps);
                         self.download_window(layer, &steps);
@@ -160,19 +179,24 @@ impl Tile<'_> {
         Window { sequence, rows, direction, steps: steps.clone() }
     }
 
-    fn begin_chunk(&mut self, steps: &Range<usize>) {
+    /// Takes the rows that have not ended at step `k`, the earliest of the chunk.
+    pub(super) fn begin_chunk(&mut self, k: usize) {
         // Whole blocks: rows of a block carry their states on together.
-        let count = self.plan.rows.active(&self.rows, steps.start);
+        let count = self.plan.rows.active(&self.rows, k);
         let whole = self.plan.row_blocks(count) as usize * self.plan.row_block();
         self.active = self.rows.start..self.rows.end.min(self.rows.start + whole);
     }
 
+    pub(super) fn active_rows(&self) -> usize {
+        self.active.len()
+    }
+
     /// Bytes aside, the rows of a window of `steps` steps.
-    fn window_rows(&self, steps: &Range<usize>) -> u64 {
+    pub(super) fn window_rows(&self, steps: &Range<usize>) -> u64 {
         (steps.len() * self.active.len()) as u64
     }
 
-    fn upload_window(&mut self, layer: usize, steps: &Range<usize>) {
+    pub(super) fn upload_window(&mut self, layer: usize, steps: &Range<usize>) {
         let stride = input_quads(&self.plan.config, layer) as u64;
         for d in 0..self.plan.config.num_directions() {
             let sequence = match layer {
@@ -186,7 +210,7 @@ impl Tile<'_> {
     }
 
     /// Whether the host wants the states of `layer`.
-    fn wanted(&self, layer: usize) -> bool {
+    pub(super) fn wanted(&self, layer: usize) -> bool {
         let plan = &self.plan;
         layer + 1 == plan.config.num_layers
             || plan.options.all_layers
@@ -197,13 +221,22 @@ impl Tile<'_> {
         if !self.wanted(layer) {
             return;
         }
-        let stride = quads(self.plan.config.hidden_size) as u64;
         for d in 0..self.plan.config.num_directions() {
-            let window = self.window(HostSequence::Layer(layer), Some(d), steps);
-            let offset = self.output_offset(d, steps);
-            let arena = self.plan.memory.arena_of(layer);
-            self.plan.operations.push(Operation::Download { window, arena, offset, stride });
+            self.download(layer, d, steps, self.output_offset(d, steps));
         }
+    }
+
+    pub(super) fn download(
+        &mut self,
+        layer: usize,
+        direction: usize,
+        steps: &Range<usize>,
+        offset: u64,
+    ) {
+        let stride = quads(self.plan.config.hidden_size) as u64;
+        let window = self.window(HostSequence::Layer(layer), Some(direction), steps);
+        let arena = self.plan.memory.arena_of(layer);
+        self.plan.operations.push(Operation::Download { window, arena, offset, stride });
     }
 
     fn download_whole(&mut self, layer: usize) {
@@ -229,24 +262,42 @@ impl Tile<'_> {
 
     /// The projection and the steps of one chunk of one layer.
     fn chunk(&mut self, layer: usize, steps: &Range<usize>) {
-        let placements: Vec<Placement> =
-            self.plan.weights.placements.iter().filter(|p| p.layer == layer).cloned().collect();
+        self.project(layer, steps);
+        let placements = self.placements(layer, Matrix::Recurrent);
         let mut kernels = Vec::new();
-        for placement in placements {
-            let slices = self.launch(&placement, steps);
-            if placement.kernel == Kernel::InputProjection {
-                let source = self.source(layer).0;
-                self.plan.operations.push(Operation::Project { layer, slices, source });
+        for placement in &placements {
+            let cells = |tile: &Self, slice: &Slice| tile.cells(placement, slice, steps);
+            let slices = self.launch(placement, steps, cells);
+            if placement.kernel.is_sequence() {
+                let (rows, cells) = (self.rows.clone(), vec![(layer, steps.clone())]);
+                self.plan.operations.push(Operation::Sequence { cells, rows, slices });
             } else {
                 kernels.push(StepKernel { kernel: placement.kernel, slices });
             }
         }
-        let (rows, steps) = (self.rows.clone(), steps.clone());
-        self.plan.operations.push(Operation::Steps { layer, rows, steps, kernels });
+        if !kernels.is_empty() {
+            let (layers, rows, steps) = (layer..layer + 1, self.rows.clone(), steps.clone());
+            self.plan.operations.push(Operation::Steps { layers, rows, steps, kernels });
+        }
+    }
+
+    /// The projection of one chunk of one layer.
+    pub(super) fn project(&mut self, layer: usize, steps: &Range<usize>) {
+        for placement in self.placements(layer, Matrix::Input) {
+            let cells = |tile: &Self, slice: &Slice| tile.cells(&placement, slice, steps);
+            let slices = self.launch(&placement, steps, cells);
+            let source = self.source(layer).0;
+            self.plan.operations.push(Operation::Project { layer, slices, source });
+        }
+    }
+
+    pub(super) fn placements(&self, layer: usize, matrix: Matrix) -> Vec<Placement> {
+        let all = self.plan.weights.placements.iter();
+        all.filter(|p| p.layer == layer && p.matrix == matrix).cloned().collect()
     }
 
     /// Which buffer a layer's projection reads, and the first vec4 of its rows there.
-    fn source(&self, layer: usize) -> (SourceBuffer, u64) {
+    pub(super) fn source(&self, layer: usize) -> (SourceBuffer, u64) {
         let memory = &self.plan.memory;
         if layer == 0 || memory.residency == Residency::HostBetweenLayers {
             (SourceBuffer::Input, 0)
@@ -255,48 +306,57 @@ impl Tile<'_> {
         }
     }
 
+    /// The cells of one layer in a launch.
+    fn cells(&self, placement: &Placement, slice: &Slice, steps: &Range<usize>) -> Vec<CellRecord> {
+        let (plan, layer) = (&*self.plan, placement.layer);
+        let c = &plan.config;
+        let d = c.num_directions();
+        let (units, arena) = (quads(c.hidden_size) as u64, ArenaLayout::new(plan));
+        let window = self.window_rows(steps);
+        let (_, source) = self.source(layer);
+        let per_direction_source = plan.memory.residency == Residency::HostBetweenLayers;
+        (0..d)
+            .map(|direction| {
+                let own_source = if per_direction_source { direction as u64 * window } else { 0 };
+                CellRecord {
+                    weights: word(slice.offsets[direction]),
+                    bias: word(((layer * d + direction) * bias_vec4s(c)) as u64),
+                    source: word(source + own_source * input_quads(c, layer) as u64),
+                    gates: word(direction as u64 * window * 3 * units),
+                    state: word(arena.state(layer, direction)),
+                    scratch: word(arena.scratch + 2 * direction as u64 * arena.state_stride),
+                    output: word(self.output_offset(direction, steps)),
+                    reversed: u32::from(c.directions.is_reverse(direction)),
+                    functions: c.functions[direction],
+                    input_weights: 0,
+                }
+            })
+            .collect()
+    }
+
     /// Adds the launch records of a placement's slices.
-    fn launch(&mut self, placement: &Placement, steps: &Range<usize>) -> Vec<LaunchSlice> {
-        let (layer, kernel) = (placement.layer, placement.kernel);
+    pub(super) fn launch(
+        &mut self,
+        placement: &Placement,
+        steps: &Range<usize>,
+        cells: impl Fn(&Self, &Slice) -> Vec<CellRecord>,
+    ) -> Vec<LaunchSlice> {
         let plan = &*self.plan;
         let c = &plan.config;
         let d = c.num_directions();
-        let (units, arena) = (quads(c.hidden_size), ArenaLayout::new(plan));
+        let units = quads(c.hidden_size);
         let rows = self.active.len();
-        let window = self.window_rows(steps);
-        let (_, source) = self.source(layer);
-        let source_quads = input_quads(c, layer);
         let whole = plan.memory.residency == Residency::Whole;
-        let per_direction_source = plan.memory.residency == Residency::HostBetweenLayers;
-        let (grid_rows, groups) = if kernel.is_step() {
-            (rows as u64, u64::from(plan.geometry.step_rows * plan.geometry.step_groups))
+        let kernel = placement.kernel;
+        let (grid_rows, groups) = if kernel == Kernel::InputProjection {
+            let groups = plan.geometry.projection_rows * plan.geometry.projection_groups;
+            (self.window_rows(steps), u64::from(groups))
         } else {
-            (window, u64::from(plan.geometry.projection_rows * plan.geometry.projection_groups))
+            (rows as u64, u64::from(plan.geometry.row_block()))
         };
-        let word = |v: u64| u32::try_from(v).expect("the memory plan keeps offsets below 2^32");
         let mut out = Vec::new();
         let mut records = Vec::new();
         for slice in &placement.slices {
-            let cells = (0..d)
-                .map(|direction| {
-                    let bias = (layer * d + direction) * bias_vec4s(c);
-                    let step_bias = if kernel.is_step() { 3 * units } else { 0 };
-                    let own_source =
-                        if per_direction_source { direction as u64 * window } else { 0 };
-                    CellRecord {
-                        weights: word(slice.offsets[direction]),
-                        bias: word((bias + step_bias) as u64),
-                        source: word(source + own_source * source_quads as u64),
-                        gates: word(direction as u64 * window * 3 * units as u64),
-                        state: word(arena.state(layer, direction)),
-                        scratch: word(arena.scratch + 2 * direction as u64 * arena.state_stride),
-                        output: word(self.output_offset(direction, steps)),
-                        reversed: u32::from(c.directions.is_reverse(direction)),
-                        functions: c.functions[direction],
-                        units: word(c.hidden_size as u64),
-                    }
-                })
-                .collect();
             let record = LaunchRecord {
                 batch: word(if whole { self.rows.len() } else { rows } as u64),
                 rows: word(rows as u64),
@@ -305,22 +365,24 @@ impl Tile<'_> {
                 unit_quads: word(units as u64),
                 k_quads: word(placement.layout.k_quads as u64),
                 first_block: word(slice.blocks.start as u64),
-                source_stride: word(source_quads as u64),
+                source_stride: word(input_quads(c, placement.layer) as u64),
                 output_stride: word(if whole { d * units } else { units } as u64),
-                state_stride: word(arena.state_stride),
+                state_stride: word(ArenaLayout::new(plan).state_stride),
                 // Behind the lengths; the host clears it where a run has no mask.
                 mask: word(self.rows.len() as u64),
                 mask_words: word(self.rows.len().div_ceil(32) as u64),
                 natural: u32::from(whole),
-                cells,
+                units: word(c.hidden_size as u64),
+                lag: 0,
+                cells: cells(self, slice),
             };
             out.push(LaunchSlice {
                 launch: plan.launches.len() + records.len(),
                 weights: slice.buffer,
                 grid: [
-                    word(slice.blocks.len() as u64),
+                    if kernel.is_sequence() { 1 } else { word(slice.blocks.len() as u64) },
                     word(grid_rows.div_ceil(groups)),
-                    word(d as u64),
+                    word(record.cells.len() as u64),
                 ],
             });
             records.push(record);
@@ -330,22 +392,7 @@ impl Tile<'_> {
     }
 }
 
-impl Plan {
-    /// Blocks of rows along y of a step's grid for `active` rows.
-    pub(crate) fn row_blocks(&self, active: usize) -> u32 {
-        u32::try_from(active.div_ceil(self.row_block())).expect("the memory plan bounds grids")
-    }
-
-    /// Rows that a workgroup of a step shares.
-    fn row_block(&self) -> usize {
-        (self.geometry.step_rows * self.geometry.step_groups) as usize
-    }
-
-    /// Which of its two states (0 even, 1 odd) the row at `position` ends in: a row takes part,
-    /// or holds its state, until its block's longest ends.
-    pub(crate) fn final_parity(&self, position: usize) -> usize {
-        let first = position - position % self.memory.tile_rows;
-        let start = position - (position - first) % self.row_block();
-        self.rows.length(start) % 2
-    }
+/// A word of a launch record or a grid.
+pub(super) fn word(v: u64) -> u32 {
+    u32::try_from(v).expect("the memory plan keeps offsets below 2^32")
 }

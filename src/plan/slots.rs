@@ -126,6 +126,7 @@ impl Plan {
         let layout = ArenaLayout::new(self);
         let (layers, arenas) = (self.config.num_layers, self.memory.arenas);
         let word = |v: u64| u32::try_from(v).expect("the plan keeps offsets below 2^32");
+        let block_rows = self.geometry.step_rows * self.geometry.step_groups;
         let blocks = units.div_ceil(self.geometry.lanes as usize);
         (0..arenas.min(layers))
             .map(|first| {
@@ -147,7 +148,7 @@ impl Plan {
                     },
                     grid: [
                         word(blocks as u64),
-                        self.row_blocks(rows.len()),
+                        word((rows.len() as u64).div_ceil(u64::from(block_rows))),
                         word(of_arena.count() as u64),
                     ],
                 }
@@ -164,8 +165,10 @@ impl Plan {
             row_groups: self.geometry.step_groups,
             rows: self.geometry.step_rows,
             cells: 1,
+            wavefront: false,
             standard_cell: true,
             immediates: false,
+            resident: None,
         }
     }
 }

@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use super::Capabilities;
 use super::geometry::Geometry;
-use crate::cell::Gate;
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{Kernel, MatrixLayout, quads};
+use crate::kernels::{Kernel, MatrixLayout, MatrixOrder, quads};
 use crate::pack::input_quads;
 
 /// The part of one layer's matrices for one kernel that lies in one buffer: blocks of units, for
@@ -20,32 +19,31 @@ pub(crate) struct Slice {
     pub(crate) offsets: Vec<u64>,
 }
 
-/// A layer's matrices for one kernel.
+/// Which of a cell's matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Matrix {
+    /// Multiplied by the layer's input.
+    Input,
+    /// Multiplied by the layer's own state.
+    Recurrent,
+}
+
+/// A layer's matrices of one sort, of the kernel's gates, for one kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Placement {
     pub(crate) layer: usize,
     pub(crate) kernel: Kernel,
+    pub(crate) matrix: Matrix,
     pub(crate) layout: MatrixLayout,
     pub(crate) slices: Vec<Slice>,
-}
-
-impl Placement {
-    /// The recurrent gates that the kernel multiplies; none for the input projection.
-    pub(crate) fn recurrent_gates(kernel: Kernel) -> &'static [Gate] {
-        match kernel {
-            Kernel::InputProjection => &[],
-            Kernel::StepAfter => &Gate::ALL,
-            Kernel::StepBeforeGates => &[Gate::Reset, Gate::Update],
-            Kernel::StepBeforeCandidate => &[Gate::New],
-            Kernel::SlotExchange => &[],
-        }
-    }
 }
 
 /// All packed weights of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WeightPlan {
-    /// Layer-major; in a layer the projection first, then the step kernels in running order.
+    /// Layer-major; in a layer the projection first, then the step kernels in running order; of
+    /// a kernel the input matrix first. A wavefront has no projection above layer 0: its step
+    /// kernels have input matrices.
     pub(crate) placements: Vec<Placement>,
     /// Bytes of each weight buffer.
     pub(crate) buffers: Vec<u64>,
@@ -78,16 +76,23 @@ impl WeightPlan {
         let mut buffers = Vec::<u64>::new();
         let mut placements = Vec::new();
         for layer in 0..config.num_layers {
-            for &kernel in kernels {
-                let layout = MatrixLayout {
-                    planes: kernel.planes(),
+            let fused = geometry.wavefront && layer > 0;
+            for (kernel, matrix) in matrices(kernels, fused) {
+                let mut layout = MatrixLayout {
+                    order: MatrixOrder::Quads,
+                    planes: kernel.gates().len(),
                     lanes: geometry.lanes as usize,
                     unit_quads: quads(config.hidden_size),
-                    k_quads: match kernel {
-                        Kernel::InputProjection => input_quads(config, layer),
-                        _ => quads(config.hidden_size),
+                    k_quads: match matrix {
+                        Matrix::Input => input_quads(config, layer),
+                        Matrix::Recurrent => quads(config.hidden_size),
                     },
                 };
+                if let Some(resident) = geometry.resident.filter(|_| kernel.is_sequence()) {
+                    layout.order = resident.order();
+                    layout.lanes = resident.block_quads as usize;
+                    layout.k_quads = resident.k_quads() as usize;
+                }
                 let block_bytes = layout.block_vec4s() as u64 * vec4 * directions as u64;
                 let fitting = (limit / block_bytes).min(u64::from(capabilities.max_workgroups));
                 let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
@@ -117,7 +122,7 @@ impl WeightPlan {
                     buffers[buffer] += bytes;
                     slices.push(Slice { buffer, blocks, offsets });
                 }
-                placements.push(Placement { layer, kernel, layout, slices });
+                placements.push(Placement { layer, kernel, matrix, layout, slices });
             }
         }
         let bias_bytes = 16 * (config.state_planes() * crate::pack::bias_vec4s(config)) as u64;
@@ -134,4 +139,18 @@ impl WeightPlan {
     pub(crate) fn bytes(&self) -> u64 {
         self.buffers.iter().sum::<u64>() + self.bias_bytes
     }
+}
+
+/// The matrices of a layer by kernel; `fused`: the step kernels compute its input products.
+fn matrices(kernels: &[Kernel], fused: bool) -> Vec<(Kernel, Matrix)> {
+    let mut all = Vec::new();
+    for &kernel in kernels {
+        if fused && kernel.is_step() || !fused && kernel == Kernel::InputProjection {
+            all.push((kernel, Matrix::Input));
+        }
+        if kernel != Kernel::InputProjection {
+            all.push((kernel, Matrix::Recurrent));
+        }
+    }
+    all
 }

@@ -7,7 +7,7 @@ use super::adapters;
 use super::support::{Random, Sequences, Values};
 use crate::gpu::{GpuContext, GpuSession};
 use crate::kernels::{Kernel, LaunchRecord};
-use crate::plan::{Operation, Plan, PlanOptions};
+use crate::plan::{Capabilities, Geometry, Operation, Plan, PlanOptions, RowOrder};
 use crate::reference::{self, Arithmetic, Verification};
 use crate::*;
 
@@ -20,6 +20,8 @@ struct Case {
     values: Values,
     sequences: Sequences,
     options: PlanOptions,
+    /// Whether the plan is one for a GPU, and whether for one that shares the processor's memory.
+    gpu: Option<bool>,
 }
 
 impl Case {
@@ -30,13 +32,42 @@ impl Case {
         let mut sequences = Sequences::random(&config, SequenceShape::new(7, 5), &mut random);
         sequences.lengths = Some(vec![7, 3, 0, 5, 6]);
         let values = Values::random(config, 3.0, &mut random);
-        let options = PlanOptions { all_layers: true, ..PlanOptions::default() };
-        Self { name, values, sequences, options }
+        let options = PlanOptions {
+            all_layers: true,
+            family: Some(KernelFamily::Step),
+            wavefront: Some(false),
+            ..PlanOptions::default()
+        };
+        Self { name, values, sequences, options, gpu: None }
     }
 
     fn chunked(mut self) -> Self {
         self.options.max_chunk_steps = Some(3);
         self.options.max_tile_rows = Some(3);
+        self
+    }
+
+    fn sequence(mut self) -> Self {
+        self.options.family = Some(KernelFamily::Sequence);
+        self
+    }
+
+    /// As for a GPU: weights in registers, or streamed where it is an integrated one.
+    fn gpu(mut self, integrated: bool) -> Self {
+        self.gpu = Some(integrated);
+        self
+    }
+
+    fn capabilities(&self, context: &GpuContext) -> Capabilities {
+        let capabilities = context.capabilities().clone();
+        match self.gpu {
+            Some(integrated) => Capabilities { software: false, integrated, ..capabilities },
+            None => capabilities,
+        }
+    }
+
+    fn wavefront(mut self) -> Self {
+        self.options.wavefront = Some(true);
         self
     }
 
@@ -56,6 +87,21 @@ fn cases() -> Vec<Case> {
         Case::new("forward, reset-after, masked, chunked", Forward, After, 13).chunked().masked(),
         Case::new("forward, reset-before, masked", Forward, Before, 14).masked(),
         Case::new("reverse, reset-after", Reverse, After, 15),
+        Case::new("sequence, bidirectional, reset-after", Bidirectional, After, 16).sequence(),
+        Case::new("sequence, forward, reset-before, masked, chunked", Forward, Before, 17)
+            .sequence()
+            .chunked()
+            .masked(),
+        Case::new("sequence in registers, bidirectional, reset-before", Bidirectional, Before, 18)
+            .sequence()
+            .gpu(false),
+        Case::new("sequence streamed, forward, reset-after, masked, chunked", Forward, After, 19)
+            .sequence()
+            .gpu(true)
+            .chunked()
+            .masked(),
+        Case::new("wavefront, reset-after, masked", Forward, After, 20).masked().wavefront(),
+        Case::new("wavefront, reset-before, chunked", Reverse, Before, 21).chunked().wavefront(),
     ]
 }
 
@@ -73,15 +119,16 @@ impl Given {
         let (steps, batch, _) = case.sequences.input.dim();
         let shape = SequenceShape::new(steps, batch);
         let config = &case.values.config;
-        let capabilities = context.capabilities();
+        let capabilities = &case.capabilities(context);
         // The very plan that the run will ask for: another one would be made anew, without the fault.
-        let plan = match &case.sequences.lengths {
-            Some(lengths) => {
-                Plan::with_lengths(config, shape, lengths, capabilities, &case.options)
-            }
-            None => Plan::new(config, shape, capabilities, &case.options),
-        };
-        let plan = plan.unwrap();
+        let options = &case.options;
+        let mut geometry = Geometry::choose(config, shape, capabilities, options).unwrap();
+        if let (Some(resident), Some(_)) = (&mut geometry.resident, case.gpu) {
+            // As for a large batch.
+            (resident.rows, resident.parts) = (2, 2);
+        }
+        let rows = RowOrder::new(shape, case.sequences.lengths.as_deref()).unwrap();
+        let plan = Plan::within(config, rows, capabilities, options, geometry, None).unwrap();
         Self { values: case.values.clone(), sequences: case.sequences.clone(), plan, texts: None }
     }
 
@@ -127,8 +174,14 @@ impl Given {
     /// Changes the launch records of steps; projections keep theirs.
     fn each_step_launch(&mut self, change: impl Fn(&mut LaunchRecord)) {
         for operation in &self.plan.operations {
-            let Operation::Steps { kernels, .. } = operation else { continue };
-            for slice in kernels.iter().flat_map(|k| &k.slices) {
+            let slices: Vec<_> = match operation {
+                Operation::Steps { kernels, .. } => {
+                    kernels.iter().flat_map(|k| &k.slices).collect()
+                }
+                Operation::Sequence { slices, .. } => slices.iter().collect(),
+                _ => continue,
+            };
+            for slice in slices {
                 change(&mut self.plan.launches[slice.launch]);
             }
         }
@@ -137,13 +190,21 @@ impl Given {
     fn is_bidirectional(&self) -> bool {
         self.values.config.directions == Directions::Bidirectional
     }
+
+    fn is_wavefront(&self) -> bool {
+        self.plan.geometry.wavefront
+    }
 }
 
 /// A name, and the fault; `false` where it changes nothing in a run of this kind. All faults keep
 /// every access inside its buffer: kernels run without bounds checks.
 type Fault = (&'static str, fn(&mut Given) -> bool);
 
-const DATA_FAULTS: [Fault; 17] = [
+const DATA_FAULTS: [Fault; 22] = [
+    ("layers of a wavefront of chunks in step", |given| {
+        given.each_step_launch(|l| l.lag = 0);
+        given.plan.geometry.cascade && given.plan.memory.chunk_steps < given.plan.shape.steps
+    }),
     ("recurrent planes of r and z swapped", |given| {
         given.values.cells.iter_mut().for_each(|c| c.recurrent.swap(0, 1));
         true
@@ -182,18 +243,42 @@ const DATA_FAULTS: [Fault; 17] = [
         true
     }),
     ("states of another cell", |given| {
-        if !given.is_bidirectional() {
-            return false;
-        }
-        given.each_step_launch(|l| l.cells[1].state = l.cells[0].state);
-        true
+        given.each_step_launch(|l| {
+            let first = l.cells[0].state;
+            l.cells.iter_mut().for_each(|c| c.state = first);
+        });
+        given.is_bidirectional() || given.is_wavefront()
     }),
-    ("weights of another direction", |given| {
-        if !given.is_bidirectional() {
-            return false;
-        }
-        given.each_launch(|l| l.cells[1].weights = l.cells[0].weights);
-        true
+    ("weights of another cell", |given| {
+        given.each_launch(|l| {
+            let first = l.cells[0].weights;
+            l.cells.iter_mut().for_each(|c| c.weights = first);
+        });
+        given.is_bidirectional() || given.is_wavefront()
+    }),
+    ("a layer that reads its own state for that of the layer below", |given| {
+        given.each_step_launch(|l| l.cells.iter_mut().for_each(|c| c.source = c.state));
+        given.is_wavefront()
+    }),
+    ("the recurrent matrix for the layer below", |given| {
+        given.each_step_launch(|l| {
+            l.cells.iter_mut().for_each(|c| c.input_weights = c.weights);
+        });
+        given.is_wavefront()
+    }),
+    ("input biases of another layer", |given| {
+        given.each_step_launch(|l| {
+            let first = l.cells[0].bias;
+            l.cells.iter_mut().for_each(|c| c.bias = first);
+        });
+        given.is_wavefront()
+    }),
+    ("outputs of a layer in those of another", |given| {
+        given.each_step_launch(|l| {
+            let first = l.cells[0].output;
+            l.cells.iter_mut().for_each(|c| c.output = first);
+        });
+        given.is_wavefront()
     }),
     ("gate inputs of another direction", |given| {
         if !given.is_bidirectional() {
@@ -203,20 +288,28 @@ const DATA_FAULTS: [Fault; 17] = [
         true
     }),
     ("bias of another gate", |given| {
-        given.each_step_launch(|l| l.cells.iter_mut().for_each(|c| c.bias -= l.unit_quads));
-        given.values.config.reset == ResetForm::After
+        given.each_step_launch(|l| {
+            // Addresses wrap: the first cell's biases are the first of the buffer.
+            l.cells.iter_mut().for_each(|c| c.bias = c.bias.wrapping_sub(l.unit_quads));
+        });
+        given.values.config.reset == ResetForm::After && !given.is_wavefront()
     }),
     ("direction flag lost", |given| {
         given.each_launch(|l| l.cells.iter_mut().for_each(|c| c.reversed = 0));
         given.plan.launches[0].natural == 1
     }),
     ("last step of a chunk not dispatched", |given| {
-        let steps = given.plan.operations.iter_mut().rev().find_map(|operation| match operation {
-            Operation::Steps { steps, .. } => Some(steps),
-            _ => None,
-        });
-        steps.unwrap().end -= 1;
-        true
+        for operation in given.plan.operations.iter_mut().rev() {
+            match operation {
+                Operation::Steps { steps, .. } => steps.end -= 1,
+                Operation::Sequence { slices, .. } => {
+                    given.plan.launches[slices[0].launch].steps -= 1;
+                }
+                _ => continue,
+            }
+            return true;
+        }
+        false
     }),
     ("second kernel of a step not dispatched", |given| {
         for operation in &mut given.plan.operations {
@@ -224,7 +317,7 @@ const DATA_FAULTS: [Fault; 17] = [
                 kernels.truncate(1);
             }
         }
-        given.values.config.reset == ResetForm::Before
+        given.plan.kernels().len() > 2
     }),
     ("a projection not dispatched", |given| {
         let is_project = |o: &Operation| matches!(o, Operation::Project { .. });
@@ -241,7 +334,7 @@ const DATA_FAULTS: [Fault; 17] = [
 
 /// A name, the text, and what replaces it. Where no kernel of a run has the text, the fault is none
 /// there.
-const TEXT_FAULTS: [(&str, &str, &str); 12] = [
+const TEXT_FAULTS: [(&str, &str, &str); 25] = [
     ("sigmoid for tanh", "return saturating_tanh(x);", "return sigmoid(x);"),
     (
         "tanh for sigmoid",
@@ -250,7 +343,7 @@ const TEXT_FAULTS: [(&str, &str, &str); 12] = [
     ),
     ("a coarse tanh", "1.308315247e-01", "1.3085e-01"),
     ("reset ignored (after)", "fma(r, hidden,", "fma(vec4<f32>(1.0), hidden,"),
-    ("reset ignored (before)", "unpadded(cell, quad, r * h)", "unpadded(cell, quad, h)"),
+    ("reset ignored (before)", "unpadded(quad, r * h)", "unpadded(quad, h)"),
     ("last quad of k skipped", "q < launch.k_quads", "q + 1u < launch.k_quads"),
     ("one product of four skipped", "s = fma(w3, vec4<f32>(x[r].w), s);", ""),
     (
@@ -270,6 +363,23 @@ const TEXT_FAULTS: [(&str, &str, &str); 12] = [
         "let before = cell.state + ((k + 1u) % 2u)",
     ),
     ("ended rows go on", "= select(held, y, live);", "= y;"),
+    ("ended rows of a sequence go on", "return select(held, y, live);", "return y;"),
+    ("reset ignored (sequence, after)", "fma(r, inner,", "fma(vec4<f32>(1.0), inner,"),
+    ("last quad of k skipped (sequence)", "q < UNIT_QUADS", "q + 1u < UNIT_QUADS"),
+    ("last quad of k skipped (streamed)", "q < SLICE_QUADS", "q + 1u < SLICE_QUADS"),
+    ("last slice of k skipped", "slice < SLICES", "slice + 1u < SLICES"),
+    ("one product of four skipped (units)", "fma(w.w, x.w, fma", "(fma"),
+    ("last quad of units skipped (sequence)", "if quad < UNIT_QUADS", "if quad + 1u < UNIT_QUADS"),
+    ("states are not kept", "hidden[first + p];", "vec4<f32>(0.0);"),
+    ("states do not take turns", "const BUFFERS = 2u;", "const BUFFERS = 1u;"),
+    ("steps of the shortest row", "max(rows[tile], first)", "max(rows[tile] - 1u, first)"),
+    (
+        "the layer below one step late",
+        "let below = cell.source + ((k + 1u) % 2u)",
+        "let below = cell.source + (k % 2u)",
+    ),
+    ("input bias lost", "inputs.values[p * ROWS + i] += bias;", ""),
+    ("gates of the input product out of order", "[(gate - FIRST_GATE) * ROWS + i]", "[i]"),
 ];
 
 #[test]
@@ -296,10 +406,12 @@ fn faults_in_what_kernels_are_given_are_rejected() {
 #[test]
 fn faults_in_kernel_texts_are_rejected() {
     for context in adapters::contexts() {
-        // One of each reset form: every fault compiles its kernels anew.
-        let cases = &cases()[..2];
+        // One of each reset form, layer by layer, as a wavefront, and for each way in which a
+        // sequence kernel shares products: every fault compiles its kernels anew.
+        let mut cases = cases();
+        cases.drain(2..5);
         for (name, from, to) in TEXT_FAULTS {
-            reject(name, cases, context, |given| {
+            reject(name, &cases, context, |given| {
                 given.texts = Some([from, to]);
                 let has = |k: &Kernel| given.plan.variant(*k).wgsl().contains(from);
                 given.plan.kernels().iter().any(has)

@@ -25,11 +25,13 @@ fn devices() -> Vec<Capabilities> {
             max_storage_buffers: 16,
             max_workgroups: 65535,
             max_invocations: 1024,
+            max_workgroup_memory: 48 << 10,
             uniform_alignment: 32,
             max_uniform_binding: 64 << 10,
             immediates: true,
             software: false,
             integrated: false,
+            measured_gflops: Some(1.0),
         },
     ]
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use crate::kernels::{CellRecord, Kernel, LaunchRecord, quads};
 use crate::plan::{
-    Capabilities, HostSequence, LaunchSlice, Operation, Plan, Residency, SourceBuffer, Window,
+    Capabilities, HostSequence, LaunchSlice, Matrix, Operation, Placement, Plan, Residency,
+    SourceBuffer, Window,
 };
-use crate::{GruConfig, ResetForm};
+use crate::{GruConfig, KernelFamily, ResetForm};
 
 /// Panics, naming the invariant, where `plan` breaks one.
 pub(super) fn check(plan: &Plan, capabilities: &Capabilities) {
@@ -45,6 +46,17 @@ fn check_buffers(plan: &Plan, capabilities: &Capabilities) {
         let invocations = u64::from(g.lanes) * u64::from(groups);
         assert!(invocations <= u64::from(capabilities.max_invocations), "{invocations} a group");
         assert!(rows > 0 && groups > 0);
+    }
+    if let Some(resident) = &g.resident {
+        let (used, kernel) = (resident.invocations(), plan.kernels()[1]);
+        assert!(used <= capabilities.max_invocations, "{used} invocations in {resident:?}");
+        let bytes = resident.workgroup_bytes(kernel);
+        let most = u64::from(capabilities.max_workgroup_memory);
+        assert!(bytes <= most, "{bytes} of {most} bytes of workgroup memory in {resident:?}");
+        assert_eq!(resident.unit_quads as usize, quads(plan.config.hidden_size));
+        let tile = plan.config.hidden_size as u64;
+        let work = 6 * tile * tile * u64::from(resident.tile()) * m.chunk_steps as u64;
+        assert!(m.chunk_steps == 1 || work <= capabilities.workgroup_flops(), "{work} a group");
     }
     let options = &plan.options;
     assert!(options.max_chunk_steps.is_none_or(|most| m.chunk_steps <= most), "chunk option");
@@ -132,6 +144,13 @@ struct Tile {
     /// Steps that went up and came back, per layer and direction.
     uploaded: Vec<Partition>,
     downloaded: Vec<Partition>,
+    /// Of a wavefront: the diagonals that were run, and the launch of the last ones.
+    diagonals: Partition,
+    diagonal_launch: Option<usize>,
+    /// Of a wavefront of chunks, by layer: the launches of its last projection and sequence, and
+    /// its place among the cells of the latter.
+    projection: Vec<usize>,
+    sequence: Vec<(usize, usize)>,
 }
 
 impl<'a> Walk<'a> {
@@ -154,25 +173,36 @@ impl<'a> Walk<'a> {
                     run: vec![Partition::default(); self.config.num_layers],
                     uploaded: vec![Partition::default(); planes],
                     downloaded: vec![Partition::default(); planes],
+                    diagonals: Partition::default(),
+                    diagonal_launch: None,
+                    projection: vec![usize::MAX; self.config.num_layers],
+                    sequence: vec![(usize::MAX, 0); self.config.num_layers],
                 });
             }
             Operation::Upload { window, offset, stride } => self.upload(window, *offset, *stride),
             Operation::Project { layer, slices, source } => self.project(*layer, slices, *source),
-            Operation::Steps { layer, rows, steps, kernels } => {
+            Operation::Steps { layers, rows, steps, kernels } => {
                 assert_eq!(*rows, self.tile.as_ref().unwrap().rows, "rows of the steps");
-                let mut range = None;
                 let names: Vec<Kernel> = kernels.iter().map(|k| k.kernel).collect();
                 assert_eq!(names, self.plan.kernels()[1..], "kernels of a step, in order");
                 for kernel in kernels {
-                    let run = self.launches(*layer, kernel.kernel, &kernel.slices);
-                    assert_eq!(*range.get_or_insert(run.clone()), run, "one chunk");
+                    let run = self.launches(layers, kernel.kernel, &kernel.slices);
+                    assert_eq!(run, *steps, "one chunk");
                     self.dispatches += (steps.len() * kernel.slices.len()) as u64;
                 }
-                let range = range.unwrap();
-                assert_eq!(range, *steps);
-                let tile = self.tile.as_mut().unwrap();
-                tile.run[*layer].add(range);
-                assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
+                if self.plan.geometry.wavefront {
+                    assert_eq!(*layers, 0..self.config.num_layers, "layers of a diagonal");
+                    self.diagonals(steps, kernels[0].slices[0].launch);
+                } else {
+                    assert_eq!(layers.len(), 1, "layers of a step");
+                    let (layer, tile) = (layers.start, self.tile.as_mut().unwrap());
+                    tile.run[layer].add(steps.clone());
+                    assert_eq!(tile.run[layer], tile.projected[layer], "gate inputs come first");
+                }
+            }
+            Operation::Sequence { cells, rows, slices } => {
+                assert_eq!(*rows, self.tile.as_ref().unwrap().rows, "rows of the steps");
+                self.sequence(cells, slices);
             }
             Operation::Download { window, arena, offset, stride } => {
                 self.download(window, *arena, *offset, *stride);
@@ -185,11 +215,58 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Each layer one step behind the layer below, whose state of that step the diagonal before
+    /// left; layer 0 with the gate inputs of these very steps.
+    fn diagonals(&mut self, diagonals: &Range<usize>, launch: usize) {
+        let tile = self.tile.as_mut().unwrap();
+        let longest = self.plan.rows.longest(&tile.rows);
+        tile.diagonals.add(diagonals.clone());
+        for (layer, run) in tile.run.iter_mut().enumerate() {
+            let step = |d: usize| d.saturating_sub(layer).min(longest);
+            let steps = step(diagonals.start)..step(diagonals.end);
+            if !steps.is_empty() {
+                run.add(steps);
+            }
+        }
+        assert_eq!(tile.run[0], tile.projected[0], "gate inputs come first");
+        tile.diagonal_launch = Some(launch);
+    }
+
+    /// One dispatch: of each layer of `cells` a chunk.
+    fn sequence(&mut self, cells: &[(usize, Range<usize>)], slices: &[LaunchSlice]) {
+        let first = cells[0].0;
+        let range = self.launches(&(first..first + cells.len()), self.plan.kernels()[1], slices);
+        assert_eq!(slices.len(), 1, "a workgroup reads a whole matrix");
+        self.dispatches += 1;
+        let (launch, record) = (slices[0].launch, &self.plan.launches[slices[0].launch]);
+        let tile = self.tile.as_mut().unwrap();
+        for (index, (layer, steps)) in cells.iter().enumerate() {
+            assert_eq!(*layer, first + index, "layers of a diagonal");
+            let lag = index * record.lag as usize;
+            let end = if index == 0 { range.end } else { range.start + record.lag as usize - lag };
+            assert_eq!(*steps, range.start - lag..end, "steps that the kernel runs");
+            tile.run[*layer].add(steps.clone());
+            assert_eq!(tile.run[*layer], tile.projected[*layer], "gate inputs come first");
+            if self.plan.geometry.cascade {
+                let above = tile.projected.get(layer + 1).map_or(steps.start, |p| p.end);
+                assert!(above >= steps.start, "outputs are read before they are written again");
+                let projection = &self.plan.launches[tile.projection[*layer]];
+                assert_eq!(projection.cells[0].gates, record.cells[index].gates, "gate inputs");
+                assert_eq!(projection.rows, record.rows, "rows of the gate inputs");
+                tile.sequence[*layer] = (launch, index);
+            }
+        }
+    }
+
     fn finish_tile(&self, tile: &Tile) {
         let (c, steps) = (self.config, self.plan.rows.longest(&tile.rows));
         let on_host = self.plan.memory.residency == Residency::HostBetweenLayers;
+        if self.plan.geometry.wavefront && steps > 0 {
+            tile.diagonals.is_whole(steps + c.num_layers - 1, "diagonals");
+        }
         for layer in 0..c.num_layers {
-            tile.projected[layer].is_whole(steps, "projected steps");
+            let fused = self.plan.geometry.wavefront && layer > 0;
+            tile.projected[layer].is_whole(if fused { 0 } else { steps }, "projected steps");
             tile.run[layer].is_whole(steps, "run steps");
             let wanted = layer + 1 == c.num_layers || self.plan.options.all_layers || on_host;
             for direction in 0..c.num_directions() {
@@ -207,9 +284,16 @@ impl<'a> Walk<'a> {
         assert!(self.tile.is_none(), "the last tile ends");
         let empty = shape.steps == 0 || shape.batch == 0;
         self.tiles.is_whole(if empty { 0 } else { shape.batch }, "rows of the batch");
+        let wavefront = plan.geometry.wavefront;
+        // Dispatches of a step; of a diagonal, a kernel each.
         let slices = |step: bool| -> u64 {
             let placements = plan.weights.placements.iter();
-            placements.filter(|p| p.kernel.is_step() == step).map(|p| p.slices.len() as u64).sum()
+            placements
+                .filter(|p| (p.kernel != Kernel::InputProjection) == step)
+                .filter(|p| !step || p.matrix == Matrix::Recurrent)
+                .filter(|p| !wavefront || p.layer == 0)
+                .map(|p| p.slices.len() as u64)
+                .sum()
         };
         let tile_rows = plan.memory.tile_rows;
         let expected: u64 = (0..if empty { 0 } else { shape.batch })
@@ -217,7 +301,15 @@ impl<'a> Walk<'a> {
             .map(|first| plan.rows.longest(&(first..shape.batch.min(first + tile_rows))))
             .map(|steps| {
                 let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
-                chunks * slices(false) + steps as u64 * slices(true)
+                let drain = if wavefront && steps > 0 { self.config.num_layers - 1 } else { 0 };
+                let recurrent = match plan.family() {
+                    KernelFamily::Step => (steps + drain) as u64 * slices(true),
+                    _ if plan.geometry.cascade && steps > 0 => {
+                        chunks + self.config.num_layers as u64 - 1
+                    }
+                    _ => chunks * slices(true),
+                };
+                chunks * slices(false) + recurrent
             })
             .sum();
         assert_eq!(self.dispatches, expected, "dispatches");
@@ -276,6 +368,20 @@ impl<'a> Walk<'a> {
         assert!(offset + rows * stride <= self.plan.memory.arena, "download beyond the arena");
         let tile = self.tile.as_mut().unwrap();
         assert!(tile.run[layer].end >= window.steps.end, "states are read after they are computed");
+        if self.plan.geometry.cascade {
+            let (launch, index) = tile.sequence[layer];
+            let record = &self.plan.launches[launch];
+            assert_eq!(offset, u64::from(record.cells[index].output), "outputs of the layer");
+            assert_eq!(window.rows.len(), record.rows as usize, "rows of the outputs");
+            assert_eq!(window.steps.end, tile.run[layer].end, "outputs of the last chunk");
+        }
+        if let Some(launch) = tile.diagonal_launch {
+            let record = &self.plan.launches[launch];
+            let first = (record.first_step as usize).saturating_sub(layer);
+            assert_eq!(window.steps, first..tile.run[layer].end, "outputs of the diagonals");
+            assert_eq!(offset, u64::from(record.cells[layer].output), "outputs of the layer");
+            assert_eq!(window.rows.len(), record.rows as usize, "rows of the outputs");
+        }
         for d in directions {
             let plane = layer * self.config.num_directions() + d;
             tile.downloaded[plane].add(window.steps.clone());
@@ -283,7 +389,7 @@ impl<'a> Walk<'a> {
     }
 
     fn project(&mut self, layer: usize, slices: &[LaunchSlice], source: SourceBuffer) {
-        let range = self.launches(layer, Kernel::InputProjection, slices);
+        let range = self.launches(&(layer..layer + 1), Kernel::InputProjection, slices);
         self.dispatches += slices.len() as u64;
         let memory = &self.plan.memory;
         let from_host = layer == 0 || memory.residency == Residency::HostBetweenLayers;
@@ -296,7 +402,13 @@ impl<'a> Walk<'a> {
             SourceBuffer::Arena(arena) => {
                 assert!(!from_host, "layer {layer} reads an arena");
                 assert_eq!(arena, memory.arena_of(layer - 1), "arena of a source");
-                assert_ne!(arena, memory.arena_of(layer), "a layer reads what it writes");
+                if self.plan.geometry.cascade {
+                    let (launch, index) = self.tile.as_ref().unwrap().sequence[layer - 1];
+                    let below = &self.plan.launches[launch];
+                    assert_eq!(record.cells[0].source, below.cells[index].output, "layer below");
+                } else {
+                    assert_ne!(arena, memory.arena_of(layer), "a layer reads what it writes");
+                }
                 memory.arena
             }
         };
@@ -314,6 +426,7 @@ impl<'a> Walk<'a> {
             assert!(there.end >= range.end, "a projection reads what is there");
         }
         tile.projected[layer].add(range);
+        tile.projection[layer] = slices[0].launch;
     }
 
     /// Steps along the first axis of what a kernel addresses.
@@ -325,11 +438,20 @@ impl<'a> Walk<'a> {
     }
 
     /// The steps of a kernel's launches; checks records and grids.
-    fn launches(&self, layer: usize, kernel: Kernel, slices: &[LaunchSlice]) -> Range<usize> {
+    fn launches(
+        &self,
+        layers: &Range<usize>,
+        kernel: Kernel,
+        slices: &[LaunchSlice],
+    ) -> Range<usize> {
         let (plan, c) = (self.plan, self.config);
         let g = &plan.geometry;
-        let placements = &plan.weights.placements;
-        let placement = placements.iter().find(|p| p.layer == layer && p.kernel == kernel).unwrap();
+        let diagonal = g.wavefront && kernel.is_step();
+        let cascaded = g.cascade && kernel.is_sequence();
+        let projects = kernel == Kernel::InputProjection;
+        let matrix = if projects { Matrix::Input } else { Matrix::Recurrent };
+        let placement = self.placement(layers.start, kernel, matrix).unwrap();
+        let cells = if diagonal || cascaded { layers.len() } else { c.num_directions() };
         assert_eq!(slices.len(), placement.slices.len());
         let mut steps = None;
         for (slice, placed) in slices.iter().zip(&placement.slices) {
@@ -337,7 +459,14 @@ impl<'a> Walk<'a> {
             let tile_rows = self.tile.as_ref().unwrap().rows.len();
             let first = record.first_step as usize;
             self.check_rows(record.rows as usize, first);
-            let between_steps = if record.natural == 1 { tile_rows } else { record.rows as usize };
+            let between_steps = match record.natural {
+                1 => tile_rows,
+                _ if g.cascade && projects && layers.start > 0 => {
+                    let (below, _) = self.tile.as_ref().unwrap().sequence[layers.start - 1];
+                    plan.launches[below].rows as usize
+                }
+                _ => record.rows as usize,
+            };
             assert_eq!(record.batch as usize, between_steps, "rows from one step to the next");
             let range = first..first + record.steps as usize;
             assert_eq!(*steps.get_or_insert(range.clone()), range);
@@ -346,17 +475,19 @@ impl<'a> Walk<'a> {
             assert_eq!(record.first_block as usize, placed.blocks.start);
             assert_eq!(record.unit_quads as usize, quads(c.hidden_size));
             assert_eq!(record.k_quads as usize, placement.layout.k_quads);
-            assert_eq!(record.cells.len(), c.num_directions());
-            let (rows, covered) = if kernel.is_step() {
-                (u64::from(record.rows), g.step_rows * g.step_groups)
+            assert_eq!(record.units as usize, c.hidden_size);
+            assert_eq!(record.cells.len(), cells);
+            let (rows, covered) = if kernel != Kernel::InputProjection {
+                (u64::from(record.rows), g.row_block())
             } else {
                 let rows = u64::from(record.rows) * u64::from(record.steps);
                 (rows, g.projection_rows * g.projection_groups)
             };
-            let wanted = [placed.blocks.len() as u64, rows.div_ceil(u64::from(covered))];
+            let blocks = if kernel.is_sequence() { 1 } else { placed.blocks.len() as u64 };
+            let wanted = [blocks, rows.div_ceil(u64::from(covered))];
             let [x, y, z] = slice.grid;
             assert_eq!([u64::from(x), u64::from(y)], wanted, "grid of {kernel:?}");
-            assert_eq!(z as usize, c.num_directions());
+            assert_eq!(z as usize, cells);
             assert!(x.max(y).max(z) <= self.capabilities.max_workgroups, "grid beyond the limit");
             // Networks that read backwards take no mask.
             let masked =
@@ -365,25 +496,49 @@ impl<'a> Walk<'a> {
             assert!(u64::from(record.mask) >= tile_rows as u64, "reset bits in the lengths");
             assert!(u64::from(record.mask) + bits <= plan.memory.row_words, "reset bits");
             assert!(record.mask_words as usize * 32 >= tile_rows, "a reset bit a row");
-            for (d, cell) in record.cells.iter().enumerate() {
-                assert_eq!(u64::from(cell.weights), placed.offsets[d]);
+            for (index, cell) in record.cells.iter().enumerate() {
+                let (layer, d) = match diagonal || cascaded {
+                    true => (layers.start + index, 0),
+                    false => (layers.start, index),
+                };
+                let own = self.placement(layer, kernel, matrix).unwrap();
+                let own = if diagonal || cascaded { &own.slices[0] } else { placed };
+                assert_eq!(own.buffer, slice.weights, "one buffer of weights");
+                assert_eq!(u64::from(cell.weights), own.offsets[d]);
                 assert_eq!(cell.reversed == 1, c.directions.is_reverse(d));
+                let plane = (layer * c.num_directions() + d) as u64;
+                let biases = 4 * u64::from(record.unit_quads);
+                assert_eq!(u64::from(cell.bias), plane * biases);
+                assert!(16 * (plane + 1) * biases <= plan.weights.bias_bytes, "biases");
+                if diagonal && layer > 0 {
+                    let input = self.placement(layer, kernel, Matrix::Input).unwrap();
+                    assert_eq!(input.layout, placement.layout, "two products alike");
+                    assert_eq!(input.slices[0].buffer, slice.weights, "one buffer of weights");
+                    assert_eq!(u64::from(cell.input_weights), input.slices[0].offsets[0]);
+                    assert_eq!(cell.source, record.cells[layer - 1].state, "the layer below");
+                }
             }
-            self.check_gates(record);
-            if kernel.is_step() {
-                self.check_arena(layer, record);
+            if diagonal {
+                self.check_gates(record, &record.cells[..1]);
+            } else {
+                self.check_gates(record, &record.cells);
             }
-            let biases = if kernel.is_step() { 1 } else { 3 } * u64::from(record.unit_quads);
-            let end = |cell: &CellRecord| 16 * (u64::from(cell.bias) + biases);
-            assert!(record.cells.iter().all(|c| end(c) <= plan.weights.bias_bytes), "biases");
+            if kernel != Kernel::InputProjection {
+                self.check_arena(layers.start, record);
+            }
         }
         steps.expect("a kernel has launches")
     }
 
-    fn check_gates(&self, record: &LaunchRecord) {
+    fn placement(&self, layer: usize, kernel: Kernel, matrix: Matrix) -> Option<&'a Placement> {
+        let mut placements = self.plan.weights.placements.iter();
+        placements.find(|p| (p.layer, p.kernel, p.matrix) == (layer, kernel, matrix))
+    }
+
+    fn check_gates(&self, record: &LaunchRecord, cells: &[CellRecord]) {
         let mut regions = Regions::default();
-        let window = u64::from(record.rows) * u64::from(record.steps);
-        for cell in &record.cells {
+        for (index, cell) in cells.iter().enumerate() {
+            let window = u64::from(record.rows) * steps_of(record, index);
             let start = u64::from(cell.gates);
             regions.add("gates", start..start + 3 * window * u64::from(record.unit_quads));
         }
@@ -406,16 +561,33 @@ impl<'a> Walk<'a> {
                 regions.add("states", start..start + 2 * stride);
             }
         }
+        let step = plan.family() == KernelFamily::Step;
         let rows = self.addressed_steps(record) * u64::from(record.batch);
         let output_stride = u64::from(record.output_stride);
         for (d, cell) in record.cells.iter().enumerate() {
-            assert_eq!(u64::from(cell.state), layout.state(layer, d), "state of the cell");
-            if c.reset == ResetForm::Before {
+            let (layer, direction) = match (plan.geometry.wavefront, plan.geometry.cascade) {
+                (true, _) => (d, 0),
+                (_, true) => (layer + d, 0),
+                _ => (layer, d),
+            };
+            let state = layout.state(layer, direction);
+            assert_eq!(u64::from(cell.state), state, "state of the cell");
+            if c.reset == ResetForm::Before && step {
                 let start = u64::from(cell.scratch);
                 regions.add("scratch", start..start + 2 * stride);
             }
             let start = u64::from(cell.output);
-            if output_stride == units {
+            if plan.geometry.wavefront {
+                let wanted = d + 1 == c.num_layers || plan.options.all_layers;
+                assert_eq!(start > 0, wanted, "outputs of a layer that is wanted");
+                if !wanted {
+                    continue;
+                }
+            }
+            if record.lag > 0 {
+                let rows = steps_of(record, d) * u64::from(record.batch);
+                regions.add("outputs", start..start + rows * units);
+            } else if output_stride == units {
                 regions.add("outputs", start..start + rows * units);
             } else {
                 // Directions side by side in a row.
@@ -429,4 +601,9 @@ impl<'a> Walk<'a> {
         }
         regions.fit(plan.memory.arena);
     }
+}
+
+/// Steps that a cell of a launch runs.
+fn steps_of(record: &LaunchRecord, cell: usize) -> u64 {
+    u64::from(if cell > 0 && record.lag > 0 { record.lag } else { record.steps })
 }

@@ -47,23 +47,23 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
     (
         (logarithmic(1 << 20, 4 << 30), logarithmic(1 << 20, 8 << 30)),
         prop_oneof![Just(65535u32), 1024u32..65535],
-        64u32..1025,
+        (64u32..1025, 1u32 << 10..1 << 17),
         prop_oneof![Just(16u32), Just(64), Just(256)],
-        (any::<bool>(), any::<bool>(), any::<bool>()),
+        (any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(0.0..1e6)),
     )
-        .prop_map(|(sizes, max_workgroups, max_invocations, uniform_alignment, flags)| {
-            Capabilities {
-                max_storage_binding: sizes.0,
-                max_buffer: sizes.1,
-                max_storage_buffers: 8,
-                max_workgroups,
-                max_invocations,
-                uniform_alignment,
-                max_uniform_binding: 16 << 10,
-                immediates: flags.0,
-                software: flags.1,
-                integrated: flags.2,
-            }
+        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags)| Capabilities {
+            max_storage_binding: sizes.0,
+            max_buffer: sizes.1,
+            max_storage_buffers: 8,
+            max_workgroups,
+            max_invocations: groups.0,
+            max_workgroup_memory: groups.1,
+            uniform_alignment,
+            max_uniform_binding: 16 << 10,
+            immediates: flags.0,
+            software: flags.1,
+            integrated: flags.2,
+            measured_gflops: flags.3,
         })
 }
 
@@ -73,19 +73,29 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
         proptest::option::of(logarithmic(1, 4 << 30)),
         proptest::option::of(size(1, 5000)),
         proptest::option::of(size(1, 5000)),
+        (
+            proptest::option::of(prop_oneof![
+                Just(KernelFamily::Step),
+                Just(KernelFamily::Sequence)
+            ]),
+            proptest::option::of(any::<bool>()),
+        ),
         any::<bool>(),
     )
-        .prop_map(|(half, memory_budget, max_chunk_steps, max_tile_rows, all_layers)| {
-            PlanOptions {
-                precision: if half { Precision::F16 } else { Precision::F32 },
-                memory_budget,
-                max_chunk_steps,
-                max_tile_rows,
-                family: None,
-                on_device: false,
-                all_layers,
-            }
-        })
+        .prop_map(
+            |(half, memory_budget, max_chunk_steps, max_tile_rows, kernels, all_layers)| {
+                PlanOptions {
+                    precision: if half { Precision::F16 } else { Precision::F32 },
+                    memory_budget,
+                    max_chunk_steps,
+                    max_tile_rows,
+                    family: kernels.0,
+                    wavefront: kernels.1,
+                    on_device: false,
+                    all_layers,
+                }
+            },
+        )
 }
 
 /// Rows of one length, or of any lengths.
@@ -105,6 +115,12 @@ fn runs() -> impl Strategy<Value = (RowOrder, RowOrder)> {
     (size(0, 2000), size(0, 2000))
         .prop_flat_map(|(steps, batch)| (Just((steps, batch)), 0..=steps, 0..=batch))
         .prop_flat_map(|((steps, batch), t, b)| (rows(steps, batch), rows(t, b)))
+}
+
+/// How many numbers the message names.
+fn numbers(error: &Error) -> usize {
+    let message = error.to_string();
+    message.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).count()
 }
 
 /// The same cases every time; others, and as many as it says, under `PROPTEST_CASES`.
@@ -128,15 +144,24 @@ proptest! {
         capabilities in capabilities(),
         options in plan_options(),
     ) {
-        let geometry =
-            Geometry::choose(&config, rows.shape(), &capabilities, &options).unwrap();
+        let geometry = match Geometry::choose(&config, rows.shape(), &capabilities, &options) {
+            Ok(geometry) => geometry,
+            Err(error) => {
+                prop_assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error);
+                let sequence = options.family == Some(KernelFamily::Sequence);
+                prop_assert!(sequence || options.wavefront == Some(true), "{}", error);
+                prop_assert!(!error.to_string().contains("kernel family") || numbers(&error) >= 2);
+                return Ok(());
+            }
+        };
+        if let Some(forced) = options.wavefront {
+            prop_assert_eq!(geometry.wavefront, forced);
+        }
         let plan = match Plan::within(&config, rows, &capabilities, &options, geometry, None) {
             Ok(plan) => plan,
             Err(error) => {
                 prop_assert_eq!(error.kind(), ErrorKind::ExceedsLimits, "{}", error);
-                let numbers = error.to_string().split(|c: char| !c.is_ascii_digit())
-                    .filter(|n| !n.is_empty()).count();
-                prop_assert!(numbers >= 2, "{}", error);
+                prop_assert!(numbers(&error) >= 2, "{}", error);
                 return Ok(());
             }
         };
@@ -170,6 +195,7 @@ fn broken_plans_are_seen() {
         max_chunk_steps: Some(4),
         max_tile_rows: Some(3),
         all_layers: true,
+        family: Some(KernelFamily::Step),
         ..PlanOptions::default()
     };
     let plan = Plan::new(&config, shape, &gpu(), &options).unwrap();

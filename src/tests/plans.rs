@@ -1,7 +1,7 @@
 //! Plans: as text, at extreme sizes, and where they are refused.
 
 use super::plan_invariants::check;
-use crate::plan::{Capabilities, Plan, PlanOptions, Residency, RowOrder};
+use crate::plan::{Capabilities, Operation, Plan, PlanOptions, Residency, RowOrder};
 use crate::*;
 
 pub(super) fn gpu() -> Capabilities {
@@ -11,11 +11,13 @@ pub(super) fn gpu() -> Capabilities {
         max_storage_buffers: 16,
         max_workgroups: 65535,
         max_invocations: 1024,
+        max_workgroup_memory: 48 << 10,
         uniform_alignment: 64,
         max_uniform_binding: 64 << 10,
         immediates: true,
         software: false,
         integrated: false,
+        measured_gflops: None,
     }
 }
 
@@ -64,6 +66,13 @@ fn printed_plans_are_as_reviewed() {
             before(bidirectional(40, 128, 2)),
             (50, 16),
             gpu(),
+            PlanOptions { family: Some(KernelFamily::Step), ..options() },
+        ),
+        (
+            "sequence_of_three_layers",
+            GruConfig { num_layers: 3, ..GruConfig::new(20, 64) },
+            (100, 6),
+            gpu(),
             options(),
         ),
         (
@@ -84,6 +93,13 @@ fn printed_plans_are_as_reviewed() {
                 max_chunk_steps: Some(3),
                 ..options()
             },
+        ),
+        (
+            "wavefront_reset_before_chunked",
+            before(GruConfig { num_layers: 3, ..GruConfig::new(20, 40) }),
+            (30, 6),
+            gpu(),
+            PlanOptions { wavefront: Some(true), max_chunk_steps: Some(12), ..options() },
         ),
         ("weights_over_several_buffers", GruConfig::new(4096, 4096), (2, 1), software(), options()),
     ];
@@ -141,6 +157,44 @@ fn long_sequences_and_wide_batches_fit_128_mib_bindings() {
     }
 }
 
+/// The row of the benchmark's grid with the longest sequences: two layers of both directions, whose
+/// states alone are several GiB, in 512 MiB of device memory with everything counted.
+#[test]
+fn long_bidirectional_sequences_fit_512_mib() {
+    for reset in [ResetForm::After, ResetForm::Before] {
+        let config = GruConfig { reset, ..bidirectional(10, 128, 2) };
+        let shape = SequenceShape::new(10_000, 100);
+        let options = PlanOptions { memory_budget: Some(480 << 20), ..PlanOptions::default() };
+        for capabilities in [gpu(), Capabilities::downlevel(), software()] {
+            let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            check(&plan, &capabilities);
+            assert!(plan.device_bytes() <= 512 << 20, "{plan}");
+        }
+    }
+}
+
+/// A chunk's transfers fit the staging buffers: one goes up while another is computed.
+#[test]
+fn long_runs_are_cut_so_that_transfers_overlap() {
+    for (config, batch) in [
+        (GruConfig::new(64, 256), 64),
+        (GruConfig { num_layers: 3, ..GruConfig::new(80, 128) }, 32),
+    ] {
+        let shape = SequenceShape::new(4000, batch);
+        let plan = Plan::new(&config, shape, &gpu(), &PlanOptions::default()).unwrap();
+        check(&plan, &gpu());
+        for operation in &plan.operations {
+            if let Operation::Upload { window, stride, .. }
+            | Operation::Download { window, stride, .. } = operation
+            {
+                let bytes = 16 * stride * (window.rows.len() * window.steps.len()) as u64;
+                assert!(bytes <= plan.memory.staging, "{bytes} of {}", plan.memory.staging);
+            }
+        }
+        assert!(plan.memory.chunk_steps >= 64, "{}", plan.memory.chunk_steps);
+    }
+}
+
 #[test]
 fn a_bidirectional_tile_keeps_sequences_on_the_device_under_a_row_limit() {
     // 4 rows in tiles of at most 3 are two tiles of 2.
@@ -148,6 +202,25 @@ fn a_bidirectional_tile_keeps_sequences_on_the_device_under_a_row_limit() {
     let shape = SequenceShape::new(5, 4);
     let plan = Plan::new(&bidirectional(4, 8, 2), shape, &gpu(), &options).unwrap();
     assert_eq!((plan.memory.residency, plan.memory.tile_rows), (Residency::Whole, 2));
+}
+
+/// A device that was measured to be slow gets dispatches that it ends in time; one that is fast
+/// gets no longer ones than its class. Any number will do.
+#[test]
+fn a_measured_rate_bounds_the_work_of_a_dispatch() {
+    let flops = |measured_gflops| Capabilities { measured_gflops, ..gpu() }.dispatch_flops();
+    let of_class = flops(None);
+    assert_eq!([flops(Some(1e6)), flops(Some(f64::INFINITY))], [of_class; 2]);
+    assert_eq!(flops(Some(100.0)), 1_000_000_000);
+    assert_eq!([0.0, -1.0, 1e-9, f64::NAN].map(|rate| flops(Some(rate))), [of_class / 100; 4]);
+    let chunk = |capabilities: &Capabilities| {
+        let shape = SequenceShape::new(400, 64);
+        let config = GruConfig::new(512, 512);
+        let plan = Plan::new(&config, shape, capabilities, &PlanOptions::default()).unwrap();
+        plan.memory.chunk_steps
+    };
+    let slow = Capabilities { measured_gflops: Some(100.0), ..gpu() };
+    assert!(chunk(&slow) < chunk(&gpu()), "{} {}", chunk(&slow), chunk(&gpu()));
 }
 
 /// Sizes that no device holds are errors at once: no overflow, no allocation in proportion.
@@ -247,6 +320,74 @@ fn empty_runs_have_no_operations() {
     }
 }
 
+/// Six layers of 512 steps take 517 dispatches, and one projection a chunk.
+#[test]
+fn a_wavefront_has_a_dispatch_a_diagonal() {
+    let shape = SequenceShape::new(512, 10);
+    let wavefront = PlanOptions { wavefront: Some(true), ..PlanOptions::default() };
+    for (reset, kernels) in [(ResetForm::After, 1), (ResetForm::Before, 2)] {
+        let config = GruConfig { num_layers: 6, reset, ..GruConfig::new(128, 256) };
+        for capabilities in [gpu(), software(), Capabilities::downlevel()] {
+            let plan = Plan::new(&config, shape, &capabilities, &wavefront).unwrap();
+            check(&plan, &capabilities);
+            let chunks = 517_usize.div_ceil(plan.chunk_steps()) as u64;
+            assert!(plan.dispatches() <= kernels * 517 + chunks, "{}", plan.dispatches());
+            let layered = PlanOptions { wavefront: Some(false), ..PlanOptions::default() };
+            let layered = Plan::new(&config, shape, &capabilities, &layered).unwrap();
+            assert!(layered.dispatches() > kernels * 6 * 512);
+            assert_eq!(plan.flops(), layered.flops());
+            assert_eq!(plan.row_steps(), layered.row_steps());
+        }
+        let plan = Plan::new(&config, shape, &gpu(), &PlanOptions::default()).unwrap();
+        assert_eq!(plan.dispatches(), kernels * 517 + 1, "by default on a GPU");
+    }
+}
+
+/// Where a step is small; where it fills the device, the input products of many steps in one
+/// projection are better.
+#[test]
+fn the_table_takes_the_wavefront_for_small_steps() {
+    for (capabilities, hidden, small, large) in [
+        (gpu(), 256, 64, 65),
+        (Capabilities { integrated: true, ..gpu() }, 256, 16, 17),
+        (software(), 64, 32, 33),
+        (software(), 100, 4, 1),
+    ] {
+        for (batch, wavefront) in [(small, true), (large, false)] {
+            let config = GruConfig { num_layers: 2, ..GruConfig::new(16, hidden) };
+            let shape = SequenceShape::new(20, batch);
+            let options =
+                PlanOptions { family: Some(KernelFamily::Step), ..PlanOptions::default() };
+            let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            assert_eq!(plan.geometry.wavefront, wavefront, "H {hidden}, B {batch}");
+            let why = plan.reasons().iter().any(|r| r.contains("wavefront") && r.contains("idle"));
+            assert_eq!(why, wavefront);
+        }
+    }
+}
+
+/// What the layers cannot do is refused where it is asked for, and left alone where it is not.
+#[test]
+fn a_wavefront_that_cannot_run_is_refused() {
+    let wavefront = PlanOptions { wavefront: Some(true), ..PlanOptions::default() };
+    let layers = |num_layers, hidden| GruConfig { num_layers, ..GruConfig::new(4, hidden) };
+    let small = Capabilities { max_uniform_binding: 4 << 10, ..gpu() };
+    for (config, capabilities, word) in [
+        (layers(1, 8), gpu(), "one layer"),
+        (bidirectional(4, 8, 2), gpu(), "bidirectional"),
+        (layers(64, 8), small, "64 layers"),
+        (layers(8, 2048), Capabilities::downlevel(), "buffers"),
+    ] {
+        let shape = SequenceShape::new(9, 3);
+        let refused = Plan::new(&config, shape, &capabilities, &wavefront).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidRequest);
+        assert!(refused.to_string().contains(word), "{refused}");
+        let plan = Plan::new(&config, shape, &capabilities, &PlanOptions::default()).unwrap();
+        check(&plan, &capabilities);
+        assert!(!plan.geometry.wavefront);
+    }
+}
+
 /// One long row and many short ones: what has ended costs nothing beyond its block of rows.
 #[test]
 fn work_shrinks_with_the_lengths() {
@@ -258,12 +399,96 @@ fn work_shrinks_with_the_lengths() {
         for capabilities in [gpu(), software()] {
             let plan =
                 Plan::with_lengths(&config, shape, &lengths, &capabilities, &options).unwrap();
-            let block = u64::from(plan.geometry.step_rows * plan.geometry.step_groups);
+            let block = u64::from(plan.geometry.row_block());
             let cells = config.state_planes() as u64;
             assert_eq!(plan.row_steps(), cells * (5 * 64 + 95 * block));
             let full = Plan::new(&config, shape, &capabilities, &options).unwrap();
             assert_eq!(full.row_steps(), cells * 100 * 64);
             assert_eq!(plan.flops() * 6400, full.flops() * (100 + 63 * 5));
+        }
+    }
+}
+
+/// A dispatch holds a chunk of every layer of a diagonal: chunks + L - 1 dispatches beside the
+/// projections, in every forward and reverse network.
+#[test]
+fn sequence_kernels_take_a_dispatch_a_diagonal_of_chunks() {
+    let options = PlanOptions { family: Some(KernelFamily::Sequence), ..PlanOptions::default() };
+    for capabilities in [gpu(), software(), Capabilities::downlevel()] {
+        for (num_layers, steps, max_chunk_steps) in
+            [(6, 512, None), (2, 512, Some(16)), (3, 7, Some(2)), (5, 3, None), (1, 100, Some(30))]
+        {
+            for reset in [ResetForm::After, ResetForm::Before] {
+                let config = GruConfig { num_layers, reset, ..GruConfig::new(64, 64) };
+                let shape = SequenceShape::new(steps, 10);
+                let options = PlanOptions { max_chunk_steps, ..options.clone() };
+                let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+                check(&plan, &capabilities);
+                assert_eq!(plan.memory.tile_rows, 10);
+                let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
+                let counts: Vec<u64> = plan.dispatches_by_kernel().iter().map(|k| k.1).collect();
+                let layers = num_layers as u64;
+                assert_eq!(counts, [layers * chunks, chunks + layers - 1], "{config:?}");
+                let overlaps = steps < 64 || num_layers == 1 || chunks >= 2 * (layers - 1);
+                assert!(overlaps, "{chunks} chunks of {layers} layers");
+            }
+        }
+    }
+}
+
+#[test]
+fn hidden_sizes_beyond_workgroup_memory_are_refused_by_name() {
+    let options = PlanOptions { family: Some(KernelFamily::Sequence), ..PlanOptions::default() };
+    for capabilities in [gpu(), software(), Capabilities::downlevel()] {
+        let shape = SequenceShape::new(4, 4);
+        let refused =
+            |hidden| Plan::new(&GruConfig::new(3, hidden), shape, &capabilities, &options);
+        let error = refused(20_000).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        let message = error.to_string();
+        let available = capabilities.max_workgroup_memory.to_string();
+        for word in ["'sequence'", "hidden size 20000", "workgroup memory", &available] {
+            assert!(message.contains(word), "{message}");
+        }
+        // The largest that is taken does fit.
+        let (mut good, mut bad) = (1, 20_000);
+        while bad - good > 1 {
+            let middle = usize::midpoint(good, bad);
+            if refused(middle).is_ok() { good = middle } else { bad = middle }
+        }
+        assert!(good >= 500, "{good}");
+        check(&refused(good).unwrap(), &capabilities);
+    }
+}
+
+/// The table: on discrete GPUs where registers hold the weights, whatever the shape; on software
+/// adapters where steps are small.
+#[test]
+fn the_table_takes_sequence_kernels() {
+    use KernelFamily::{Sequence, Step};
+    let integrated = Capabilities { integrated: true, ..gpu() };
+    for (capabilities, hidden, batch, precision, family) in [
+        (gpu(), 64, 1, Precision::F32, Sequence),
+        (gpu(), 128, 4096, Precision::F32, Sequence),
+        (gpu(), 132, 1, Precision::F32, Step),
+        (gpu(), 176, 1, Precision::F16, Sequence),
+        (gpu(), 256, 1, Precision::F16, Step),
+        (integrated, 64, 1, Precision::F32, Step),
+        (software(), 64, 32, Precision::F32, Sequence),
+        (software(), 64, 33, Precision::F32, Step),
+        (software(), 65, 1, Precision::F32, Step),
+    ] {
+        for reset in [ResetForm::After, ResetForm::Before] {
+            let config = GruConfig { reset, ..GruConfig::new(16, hidden) };
+            let shape = SequenceShape::new(20, batch);
+            let options = PlanOptions { precision, ..PlanOptions::default() };
+            let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();
+            check(&plan, &capabilities);
+            assert_eq!(plan.family(), family, "H {hidden}, B {batch}, {precision}");
+            let asked = PlanOptions { wavefront: Some(true), ..options };
+            let config = GruConfig { num_layers: 2, ..config };
+            let plan = Plan::new(&config, shape, &capabilities, &asked).unwrap();
+            assert_eq!(plan.family(), Step, "the wavefront is one of step kernels");
         }
     }
 }

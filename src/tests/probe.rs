@@ -55,9 +55,9 @@ fn a_wrong_result_is_reported_and_never_timed() {
         ("chain", "* 5u + 1u;", "* 5u + 2u;"),
         ("copy", "results[(at + 3u * step) & mask] = d;", ""),
         ("barrier", "+ 1u;", "+ 2u;"),
-        ("registers", "+ vec4<f32>(1.0);", "+ vec4<f32>(1.5);"),
+        ("registers", "(c - d)) + input", "(c - d)) - input"),
     ];
-    let faults = Faults { texts, lose_before: None };
+    let faults = Faults { texts, any_time: true, ..Faults::default() };
     let report = contexts()[0].probe_with(&QUICK, &faults).unwrap();
     let wrong = [
         Quantity::DispatchLatency,
@@ -93,7 +93,7 @@ fn a_wrong_result_is_reported_and_never_timed() {
 
 #[test]
 fn a_device_that_is_lost_half_way_is_one_line() {
-    let faults = Faults { texts: Vec::new(), lose_before: Some("barrier") };
+    let faults = Faults { lose_before: Some("barrier"), any_time: true, ..Faults::default() };
     let context = &contexts()[0];
     let error = context.probe_with(&QUICK, &faults).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeviceLost, "{error}");
@@ -122,6 +122,50 @@ fn hand_offs_are_right_or_end() {
             }
         }
     }
+}
+
+/// Stands for a kernel of cooperative matrices: the same products, plainly.
+const PLAIN_PRODUCT: &str = "
+@group(0) @binding(0) var<uniform> params: vec4<u32>;
+@group(0) @binding(1) var<storage, read> left: array<Real>;
+@group(0) @binding(2) var<storage, read> right: array<Real>;
+@group(0) @binding(3) var<storage, read_write> product: array<Real>;
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    for (var i = 0u; i < 64u; i++) {
+        let row = workgroup.y * 32u + i / 2u;
+        let column = workgroup.x * 256u + lane + 128u * (i % 2u);
+        var sum = 0.0;
+        for (var at = 0u; at < params.z; at++) {
+            sum += f32(left[row * params.z + at]) * f32(right[at * params.y + column]);
+        }
+        product[row * params.y + column] = Real(sum);
+    }
+}
+";
+
+#[test]
+fn products_are_checked_in_every_type() {
+    let context = &contexts()[0];
+    let products = |half: bool, wrong: bool| {
+        let header = if half { "enable f16;\nalias Real = f16;" } else { "alias Real = f32;" };
+        let text = format!("{header}{PLAIN_PRODUCT}");
+        let text = if wrong { text.replace("= Real(sum)", "= Real(sum + 1.0)") } else { text };
+        let texts = vec![("matrix", "", &*text.leak())];
+        context.products(half, &Faults { texts, any_time: true, ..Faults::default() }).unwrap()
+    };
+    let halves = context.adapter().features.contains(&"shader-f16");
+    for half in [false, true].into_iter().filter(|half| halves || !half) {
+        let (figures, shape) = products(half, false);
+        assert_eq!(figures.len(), 1);
+        assert_eq!(figures[0].problem, None);
+        assert!(figures[0].value().is_some_and(|rate| rate > 0.0), "{figures:?}");
+        assert_eq!(figures[0].parameters["m"], 64);
+        assert_eq!((shape.right, shape.note), (Some(true), None));
+    }
+    let (figures, shape) = products(false, true);
+    assert!(matches!(figures[0].problem, Some(Problem::WrongResult(_))), "{figures:?}");
+    assert_eq!((figures[0].value(), shape.right), (None, Some(false)));
 }
 
 fn report(figures: Value) -> ProbeReport {

@@ -6,18 +6,20 @@ use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validato
 use naga::{AddressSpace, MathFunction, Module, StorageAccess, TypeInner};
 
 use crate::kernels::{
-    Binding, CellRecord, ExchangeRecord, Kernel, LaunchRecord, RelayKernel, Variant,
+    Binding, CellRecord, ExchangeRecord, Kernel, LaunchRecord, RelayKernel, Resident, Sharing,
+    Variant,
 };
 use crate::{Activation, CellFunctions, Precision};
 
 /// The whole grid; `lanes` and `rows` only set constants.
 pub(super) fn variants(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for kernel in Kernel::ALL {
+    let mut all = residents(lanes, rows);
+    for kernel in Kernel::ALL.into_iter().filter(|k| !k.is_sequence()) {
         for precision in [Precision::F32, Precision::F16] {
-            for flags in 0..8 {
-                let [cells, standard_cell, immediates] = [0, 1, 2].map(|bit| flags >> bit & 1 == 1);
-                if immediates && !kernel.is_step() {
+            for flags in 0..16 {
+                let [cells, standard_cell, immediates, wavefront] =
+                    [0, 1, 2, 3].map(|bit| flags >> bit & 1 == 1);
+                if (immediates || wavefront) && !kernel.is_step() {
                     continue;
                 }
                 for &lanes in lanes {
@@ -29,10 +31,54 @@ pub(super) fn variants(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
                             row_groups: 64 / lanes,
                             rows,
                             cells: 1 + u32::from(cells),
+                            wavefront,
                             standard_cell,
                             immediates,
+                            resident: None,
                         });
                     }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Sequence kernels that share products in every way, with blocks of `lanes` quads of units: as
+/// many as there are units, or fewer.
+fn residents(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
+    let mut all = Vec::new();
+    let units = |slices, registers| Sharing::Units { slices, registers };
+    let shared = [Sharing::Quads, units(1, false), units(2, false), units(1, true), units(2, true)];
+    for (index, &lanes) in lanes.iter().enumerate() {
+        for (&rows, sharing) in rows.iter().flat_map(|r| shared.map(|s| (r, s))) {
+            for flags in 0..8 {
+                let [cells, standard_cell, half] = [0, 1, 2].map(|bit| flags >> bit & 1 == 1);
+                let in_registers = matches!(sharing, Sharing::Units { registers: true, .. });
+                if in_registers && (rows > 4 || lanes > 16) {
+                    continue;
+                }
+                let whole = in_registers || flags % 3 == 0;
+                let resident = Resident {
+                    unit_quads: if whole { lanes } else { 2 * lanes + 1 },
+                    block_quads: lanes,
+                    rows,
+                    parts: 1 + u32::from(index % 2 == 1),
+                    sharing,
+                };
+                for kernel in [Kernel::SequenceAfter, Kernel::SequenceBefore] {
+                    all.push(Variant {
+                        kernel,
+                        precision: if half { Precision::F16 } else { Precision::F32 },
+                        lanes: resident.invocations(),
+                        row_groups: 1,
+                        rows,
+                        cells: 1 + u32::from(cells),
+                        wavefront: false,
+                        standard_cell,
+                        immediates: false,
+                        resident: Some(resident),
+                    });
                 }
             }
         }
@@ -89,7 +135,12 @@ fn check_bindings(variant: &Variant, module: &Module, info: &ModuleInfo) {
         .collect();
     let mut found = BTreeSet::new();
     let mut immediates = 0;
+    let mut workgroup_bytes = 0;
     for (handle, variable) in module.global_variables.iter() {
+        if variable.space == AddressSpace::WorkGroup {
+            workgroup_bytes += module.types[variable.ty].inner.size(module.to_ctx());
+            continue;
+        }
         let Some(binding) = &variable.binding else {
             assert_eq!(variable.space, AddressSpace::Immediate, "{variant:?}: {:?}", variable.name);
             immediates += 1;
@@ -114,6 +165,8 @@ fn check_bindings(variant: &Variant, module: &Module, info: &ModuleInfo) {
     }
     assert_eq!(found, wanted.into_keys().collect(), "{variant:?}");
     assert_eq!(immediates, usize::from(variant.immediates), "{variant:?}");
+    let planned = variant.resident.map_or(0, |r| r.workgroup_bytes(variant.kernel));
+    assert_eq!(u64::from(workgroup_bytes), planned, "{variant:?}: workgroup memory");
 }
 
 fn check_entry_point(variant: &Variant, module: &Module) {
@@ -182,6 +235,8 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
         mask: 1009,
         mask_words: 1010,
         natural: 1011,
+        units: 1013,
+        lag: 1014,
         cells: (0..cells)
             .map(|d| CellRecord {
                 weights: 2000 + 100 * d,
@@ -193,7 +248,7 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
                 output: 2006 + 100 * d,
                 reversed: 2007 + 100 * d,
                 functions: functions(d),
-                units: 2008 + 100 * d,
+                input_weights: 2008 + 100 * d,
             })
             .collect(),
     };
@@ -211,9 +266,9 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
         ("mask", record.mask),
         ("mask_words", record.mask_words),
         ("natural", record.natural),
+        ("units", record.units),
+        ("lag", record.lag),
         ("unused_0", 0),
-        ("unused_1", 0),
-        ("unused_2", 0),
     ]);
     let cells = record
         .cells
@@ -237,7 +292,7 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
                 ("candidate_alpha", candidate.parameters().0.to_bits()),
                 ("candidate_beta", candidate.parameters().1.to_bits()),
                 ("clip", cell.functions.clip.unwrap().to_bits()),
-                ("units", cell.units),
+                ("input_weights", cell.input_weights),
             ])
         })
         .collect();

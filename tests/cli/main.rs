@@ -1,5 +1,6 @@
 //! The `wgru` command as a user meets it: processes, files, exit codes.
 
+mod bench;
 mod case;
 mod npy;
 mod probe;
@@ -46,6 +47,8 @@ impl Workplace {
         let built = || env!("CARGO_BIN_EXE_wgru").into();
         let mut command = Command::new(env::var_os("WGRU_BINARY").unwrap_or_else(built));
         command.current_dir(self.folder.path()).args(arguments).env_remove("WGRU_DEVICE");
+        // `auto` measures the machine where a test is about that.
+        command.env("WGRU_NO_CALIBRATION", "1");
         // What was measured on this machine before decides nothing.
         command.env("WGRU_CACHE_DIR", "");
         command

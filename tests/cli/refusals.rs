@@ -205,7 +205,7 @@ fn weights_that_do_not_fit() {
 fn requests_that_make_no_sense() {
     let place = workplace();
     let network = model("pytorch_f32");
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 18] = [
         (&["--device", "abacus"], &["'abacus'", "auto", "cpu", "reference"]),
         (&["--device", "99"], &["'99'"]),
         (&["--device", ""], &["''"]),
@@ -215,6 +215,8 @@ fn requests_that_make_no_sense() {
         (&["--memory-budget", "-1"], &["--memory-budget", "-1"]),
         (&["--kernels", "fastest"], &["--kernels", "'fastest'", "auto, step or sequence"]),
         (&["--device", "cpu", "--kernels", "step"], &["--kernels", "CPU"]),
+        (&["--wavefront", "maybe"], &["--wavefront", "'maybe'", "auto, on or off"]),
+        (&["--device", "gpu", "--wavefront", "on"], &["wavefront", "bidirectional"]),
         (&["--prefix", "encoder"], &["'encoder'"]),
         (&["--node", "0"], &["node '0'"]),
         (&["--convention", "latin"], &["'latin'", "textbook"]),

@@ -1,10 +1,10 @@
-//! What the tests run on: the reference, the CPU engine, and each adapter in three settings.
+//! What the tests run on: the reference, the CPU engine, and each adapter in four settings.
 
 use std::sync::OnceLock;
 
 use wgru::{
-    AdapterDescription, Device, GpuContext, GpuOptions, Gru, Inputs, PlanOptions, SequenceShape,
-    Session,
+    AdapterDescription, Device, Directions, GpuContext, GpuOptions, Gru, Inputs, KernelFamily,
+    PlanOptions, SequenceShape, Session,
 };
 
 use crate::adapters;
@@ -29,10 +29,12 @@ enum Kind {
 enum Setting {
     /// As a user opens it.
     Full,
-    /// With what every WebGPU device has, and no more.
+    /// With what every WebGPU device has, and no more; layers as a wavefront wherever they can.
     Downlevel,
-    /// With wgpu's run-time checks in the kernels.
+    /// With wgpu's run-time checks in the kernels; layers as a wavefront wherever they can.
     Checked,
+    /// As a user opens it, with the sequence-resident kernels.
+    Sequence,
 }
 
 pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
@@ -48,6 +50,7 @@ pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
             (Setting::Full, ""),
             (Setting::Downlevel, "_downlevel"),
             (Setting::Checked, "_checked"),
+            (Setting::Sequence, "_sequence"),
         ];
         for (setting, suffix) in settings {
             let adapter = Box::new(adapter.clone());
@@ -149,7 +152,28 @@ impl Engine {
         shape: SequenceShape,
         options: &PlanOptions,
     ) -> Session {
+        let options = &self.forced(gru, options);
         gru.session_with(&self.device(), shape, options)
             .unwrap_or_else(|e| panic!("a session on {}: {e:?}", self.name))
+    }
+
+    /// `options`, and what the setting forces of what they leave open.
+    pub(crate) fn forced(&self, gru: &Gru, options: &PlanOptions) -> PlanOptions {
+        let config = gru.config();
+        let possible = config.num_layers > 1 && config.directions != Directions::Bidirectional;
+        let forced = match self.setting() {
+            _ if options.family.is_some() || options.wavefront.is_some() => (None, None),
+            Some(Setting::Downlevel | Setting::Checked) if possible => {
+                (Some(KernelFamily::Step), Some(true))
+            }
+            Some(Setting::Downlevel | Setting::Checked) => (Some(KernelFamily::Step), None),
+            Some(Setting::Sequence) => (Some(KernelFamily::Sequence), None),
+            _ => (None, None),
+        };
+        PlanOptions {
+            family: options.family.or(forced.0),
+            wavefront: options.wavefront.or(forced.1),
+            ..options.clone()
+        }
     }
 }

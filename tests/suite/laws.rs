@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[EngineTest] = &[
     ("bidirectional_is_both", On::All, bidirectional_is_both),
     ("states_stay_bounded", On::All, states_stay_bounded),
     ("chunks_and_tiles_change_no_bit", On::All, chunks_and_tiles_change_no_bit),
+    ("wavefront_changes_no_bit", On::Gpu, wavefront_changes_no_bit),
     ("memory_budget_changes_no_bit", On::Gpu, memory_budget_changes_no_bit),
     ("same_run_same_bits", On::All, same_run_same_bits),
     ("threads_change_no_bit", On::Cpu, threads_change_no_bit),
@@ -253,6 +254,41 @@ fn chunks_and_tiles_change_no_bit(engine: &Engine) {
     }
 }
 
+/// Layers one after another, and one step behind each other, in chunks and tiles of any size.
+fn wavefront_changes_no_bit(engine: &Engine) {
+    for (index, [hidden, layers]) in [[65, 2], [8, 5]].into_iter().enumerate() {
+        for reset in RESETS {
+            for (directions, mask) in [(DIRECTIONS[0], true), (DIRECTIONS[1], false)] {
+                let config = config([5, hidden, layers], directions, reset);
+                let network = Network::random(config, true, index as u64);
+                let given = Given { mask, ..STATE_AND_LENGTHS };
+                let problem = Problem::new(network.gru(), [7, 9], given, 13);
+                let inputs = problem.inputs();
+                let options = PlanOptions { wavefront: Some(false), ..PlanOptions::default() };
+                let mut session = engine.session_with(&problem.gru, inputs.shape(), &options);
+                let (whole, all_layers) = session.run_layers(&inputs).unwrap();
+                for (steps, rows) in [(20, 9), (1, 4), (3, 8)] {
+                    let options = PlanOptions {
+                        wavefront: Some(true),
+                        max_chunk_steps: Some(steps),
+                        max_tile_rows: Some(rows),
+                        ..PlanOptions::default()
+                    };
+                    let mut session = engine.session_with(&problem.gru, inputs.shape(), &options);
+                    let label = label(&network.config);
+                    let what = format!("{label}, chunks of {steps}, tiles of {rows}");
+                    same_output(&what, &run(&mut session, &inputs), &whole);
+                    let (output, states) = session.run_layers(&inputs).unwrap();
+                    same_output(&format!("{what}, all layers"), &output, &whole);
+                    for (layer, (got, want)) in states.iter().zip(&all_layers).enumerate() {
+                        same_bits(&format!("{what}, layer {layer}"), got.view(), want.view());
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Budgets from what the run takes by default down to less than a step of a row needs.
 fn memory_budget_changes_no_bit(engine: &Engine) {
     let mut seen = std::collections::HashSet::new();
@@ -268,7 +304,10 @@ fn memory_budget_changes_no_bit(engine: &Engine) {
         let mut budget = session.device_bytes() - weights;
         loop {
             budget = budget * 2 / 5;
-            let options = PlanOptions { memory_budget: Some(budget), ..PlanOptions::default() };
+            // A wavefront that is asked for is refused where a budget is too small for it.
+            let family = engine.forced(&problem.gru, &PlanOptions::default()).family;
+            let options =
+                PlanOptions { memory_budget: Some(budget), family, ..PlanOptions::default() };
             let what = format!("{} in {budget} bytes", label(&network.config));
             let shape = inputs.shape();
             match problem.gru.session_with(&engine.device(), shape, &options) {
@@ -276,7 +315,7 @@ fn memory_budget_changes_no_bit(engine: &Engine) {
                     let plan = session.plan().unwrap();
                     let launches =
                         plan.buffers().iter().find(|b| b.0 == "launch records").unwrap().1;
-                    let held = session.device_bytes() - weights - launches;
+                    let held = session.device_bytes() - plan.weight_bytes() - launches;
                     assert!(held <= budget, "{what}: {held} bytes are held");
                     let kinds = ["host memory", "cut into tiles", "cut into chunks"];
                     let reasons = plan.reasons().join("\n");

@@ -98,17 +98,17 @@ fn adapter_json(a: &AdapterDescription) -> Value {
 }
 
 /// The processor that the CPU engine runs on.
-struct Cpu {
+pub(crate) struct Cpu {
     /// Where the system says it.
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Hardware threads that this process may use.
-    threads: usize,
+    pub(crate) threads: usize,
     /// Vector instructions.
-    features: Vec<&'static str>,
+    pub(crate) features: Vec<&'static str>,
 }
 
 impl Cpu {
-    fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         let name = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
             let line = text.lines().find(|line| line.starts_with("model name"))?;
             Some(line.split_once(':')?.1.trim().to_owned())

@@ -1,6 +1,9 @@
 //! Options that choose the device and say how it is used.
 
-use wgru::{Device, KernelFamily, PlanOptions, Precision};
+use wgru::{
+    Calibration, Choice, Device, Gru, KernelFamily, PlanOptions, Precision, SequenceShape,
+    auto_candidates,
+};
 
 use crate::failure::Failure;
 
@@ -25,17 +28,43 @@ pub(crate) struct EngineArgs {
     /// The kernels that compute the steps: auto, step, sequence (GPU only)
     #[arg(long, value_name = "K", default_value = "auto", value_parser = kernels)]
     kernels: Kernels,
+    /// With auto: measure nothing; use what was measured before, or ordinary devices' costs
+    #[arg(long)]
+    no_calibration: bool,
+    /// Whether a dispatch runs a step of every layer, each one step behind the layer below: auto, on,
+    /// off (GPU only)
+    #[arg(long, value_name = "W", default_value = "auto", value_parser = wavefront)]
+    wavefront: Wavefront,
 }
+
+/// `None`: the planner chooses.
+#[derive(Clone, Copy, Debug)]
+struct Wavefront(Option<bool>);
 
 /// `None`: the planner chooses.
 #[derive(Clone, Copy, Debug)]
 struct Kernels(Option<KernelFamily>);
 
 impl EngineArgs {
-    /// Opens the device.
-    pub(crate) fn open(&self) -> Result<(Device, PlanOptions), Failure> {
+    /// The device for runs of `shape`, and how it is used.
+    pub(crate) fn choose(
+        &self,
+        gru: &Gru,
+        shape: SequenceShape,
+        calibration: Calibration,
+    ) -> Result<(Choice, PlanOptions), Failure> {
+        let (device, options) = self.open(calibration)?;
+        Ok((device.choose(gru, shape, &options)?, options))
+    }
+
+    /// Opens the device; `auto` is still undecided.
+    pub(crate) fn open(&self, calibration: Calibration) -> Result<(Device, PlanOptions), Failure> {
         let request = requested(self.device.as_deref())?;
-        let device = Device::find(&request)?;
+        let calibration = if self.no_calibration { Calibration::Never } else { calibration };
+        let device = match request.trim().eq_ignore_ascii_case("auto") {
+            true => Device::auto_with(calibration),
+            false => Device::find(&request)?,
+        };
         if device.gpu_context().is_none() {
             let given = [
                 ("--precision f16", self.precision == Precision::F16),
@@ -43,8 +72,12 @@ impl EngineArgs {
                 ("--max-chunk-steps", self.max_chunk_steps.is_some()),
                 ("--max-tile-rows", self.max_tile_rows.is_some()),
                 ("--kernels", self.kernels.0.is_some()),
+                ("--wavefront", self.wavefront.0.is_some()),
             ];
-            if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            // Where auto has a GPU to choose, these choose it.
+            let option = given.iter().find(|(_, given)| *given);
+            let option = option.filter(|_| !device.is_auto() || auto_candidates().is_empty());
+            if let Some((option, _)) = option {
                 return Err(Failure::Request(format!(
                     "{option} wants a GPU, device '{request}' is the {device}"
                 )));
@@ -56,6 +89,7 @@ impl EngineArgs {
             max_chunk_steps: self.max_chunk_steps,
             max_tile_rows: self.max_tile_rows,
             family: self.kernels.0,
+            wavefront: self.wavefront.0,
             ..PlanOptions::default()
         };
         Ok((device, options))
@@ -78,7 +112,7 @@ pub(crate) fn requested(option: Option<&str>) -> Result<String, Failure> {
     }
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
+pub(crate) fn precision(text: &str) -> Result<Precision, String> {
     [Precision::F32, Precision::F16]
         .into_iter()
         .find(|p| p.to_string() == text)
@@ -96,5 +130,14 @@ fn kernels(text: &str) -> Result<Kernels, String> {
     match named {
         None if text != "auto" => Err("auto, step or sequence is wanted".to_owned()),
         _ => Ok(Kernels(named)),
+    }
+}
+
+fn wavefront(text: &str) -> Result<Wavefront, String> {
+    match text {
+        "auto" => Ok(Wavefront(None)),
+        "on" => Ok(Wavefront(Some(true))),
+        "off" => Ok(Wavefront(Some(false))),
+        _ => Err("auto, on or off is wanted".to_owned()),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 /// The request or a file is wrong.
 const WRONG_REQUEST: u8 = 2;
 /// The device failed.
-const DEVICE_FAILED: u8 = 3;
+pub(crate) const DEVICE_FAILED: u8 = 3;
 
 /// Why a command stopped.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! The `wgru` command.
 
+mod bench;
 mod convert;
 mod devices;
 mod engine;
@@ -39,6 +40,8 @@ enum Command {
     Run(run::Args),
     /// Run on a device and compare every step with the f64 reference
     Verify(verify::Args),
+    /// Time a grid of real shapes on the CPU and on GPUs, every result verified
+    Bench(Box<bench::Args>),
     /// Show what would be dispatched, with which kernels, why, and how much memory it takes
     Plan(plan::Args),
     /// Measure what an adapter can really do, and keep it for later runs
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Probe(args) => probe::run(&args),
     });
     match outcome {

@@ -66,7 +66,7 @@ impl ModelArgs {
     }
 }
 
-fn reset(text: &str) -> Result<ResetForm, String> {
+pub(crate) fn reset(text: &str) -> Result<ResetForm, String> {
     match text {
         "before" => Ok(ResetForm::Before),
         "after" => Ok(ResetForm::After),

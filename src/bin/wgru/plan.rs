@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use wgru::{Plan, SequenceShape};
+use wgru::{Calibration, Choice, Plan, SequenceShape};
 
 use crate::engine::EngineArgs;
 use crate::failure::Failure;
@@ -29,20 +29,23 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gru = args.model.open()?;
-    let (device, options) = args.engine.open()?;
     let shape = SequenceShape::new(args.steps, args.batch);
+    // The expected time is a part of what is shown.
+    let (choice, options) = args.engine.choose(&gru, shape, Calibration::Always)?;
+    let device = &choice.device;
     let plan = match device.gpu_context() {
         Some(gpu) => Some(Plan::new(gru.config(), shape, gpu.capabilities(), &options)?),
         None => None,
     };
     let engine = match plan {
         Some(_) => device.to_string(),
-        None => gru.session_with(&device, shape, &options)?.engine(),
+        None => gru.session_with(device, shape, &options)?.engine(),
     };
     let mut out = io::stdout().lock();
     if args.json {
         let mut value = plan.as_ref().map_or_else(no_dispatches, plan_json);
         value["device"] = json!(device.to_string());
+        value["auto"] = auto_json(&choice);
         value["engine"] = json!(engine);
         value["precision"] = json!(options.precision.to_string());
         value["steps"] = json!(shape.steps);
@@ -50,6 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         writeln!(out, "{value:#}")?;
     } else {
         writeln!(out, "device: {device}")?;
+        if let Some(reason) = &choice.reason {
+            writeln!(out, "auto: {reason}")?;
+        }
         match plan {
             Some(plan) => write!(out, "{plan}")?,
             None => writeln!(out, "{engine}; layer by layer, nothing is dispatched")?,
@@ -58,12 +64,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why the device is the one; null where it was named.
+fn auto_json(choice: &Choice) -> Value {
+    let Some(reason) = &choice.reason else { return Value::Null };
+    let expected = choice.expected.iter().map(
+        |e| json!({ "device": e.device, "microseconds": e.microseconds, "measured": e.measured }),
+    );
+    json!({ "reason": reason, "expected": expected.collect::<Vec<_>>() })
+}
+
 fn plan_json(plan: &Plan) -> Value {
     let by_name = |pairs: Vec<(&'static str, u64)>| -> Value {
         pairs.into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect()
     };
     json!({
         "kernel_family": plan.family().to_string(),
+        "wavefront": plan.is_wavefront(),
         "dispatches": plan.dispatches(),
         "dispatches_by_kernel": by_name(plan.dispatches_by_kernel()),
         "flops": plan.flops(),

@@ -7,6 +7,7 @@ use wgru::{Device, Figure, ProbeOptions, ProbeReport, Problem, Spread, probe};
 
 use crate::engine;
 use crate::failure::Failure;
+use crate::progress;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         experimental: args.experimental,
         ..ProbeOptions::default()
     };
-    let report = probe(context, &options)?;
+    let report = progress::while_shown(format!("measuring {device}"), || probe(context, &options))?;
     let mut out = io::stdout().lock();
     if args.json {
         let text = serde_json::to_string_pretty(&report).map_err(io::Error::other)?;
@@ -117,13 +118,16 @@ fn write_figure(out: &mut impl Write, figure: &Figure) -> io::Result<()> {
         let range = format!("{}..{}", number(s.low / by), number(s.high / by));
         format!("{:>8} {unit:<7} {range:>14}", number(s.median / by))
     };
-    write!(out, "{:<32} {:<32}", cell(figure.device), cell(figure.host))?;
-    let Some([low, high]) = figure.expected_of_h200 else { return writeln!(out) };
-    let (unit, by) = readable(&figure.unit, high);
-    match low == high {
-        true => writeln!(out, " {} {unit}", number(low / by)),
-        false => writeln!(out, " {}..{} {unit}", number(low / by), number(high / by)),
-    }
+    let expected = match figure.expected_of_h200 {
+        None => String::new(),
+        Some([low, high]) => {
+            let (unit, by) = readable(&figure.unit, high);
+            let low = if low == high { String::new() } else { number(low / by) + ".." };
+            format!("{low}{} {unit}", number(high / by))
+        }
+    };
+    let line = format!("{:<32} {:<32} {expected}", cell(figure.device), cell(figure.host));
+    writeln!(out, "{}", line.trim_end())
 }
 
 /// A unit in which `value` is a short number, and how many of `unit` it is.
@@ -169,10 +173,13 @@ fn conclusions(report: &ProbeReport) -> Vec<String> {
         out.push(format!("calls: the way there and back takes {} us at least", number(up + back)));
     }
     if let Some(units) = report.resident_units() {
-        let held = |lanes| report.resident_values(lanes).map(|n| format!("{n} at {lanes}"));
+        let held = |lanes| {
+            let values = report.resident_values(lanes)?;
+            Some(format!("{values} f32 at {lanes} invocations"))
+        };
         let held: Vec<String> = [256, 512].into_iter().filter_map(held).collect();
         out.push(format!(
-            "registers: an invocation holds {} f32 without loss; f32 recurrent weights fit one \
+            "registers: an invocation holds {} without loss; recurrent weights in f32 stay in one \
              workgroup up to H = {units}",
             held.join(", ")
         ));

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use ndarray::{ArrayViewD, Axis};
 use wgru::array_file::{self, Real};
-use wgru::{Device, Gru, Inputs, Output, OutputFile, OutputOrder, reference};
+use wgru::{
+    Calibration, Device, Gru, Inputs, Output, OutputFile, OutputOrder, PlanOptions, reference,
+};
 
 use crate::engine::EngineArgs;
 use crate::failure::Failure;
@@ -38,14 +40,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gru = args.model.open()?;
-    let (device, options) = args.engine.open()?;
-    if device.is_reference() {
-        args.finish::<f64>(&gru, &device, |inputs| {
+    let opened = args.engine.open(Calibration::default())?;
+    if opened.0.is_reference() {
+        args.finish::<f64>(&gru, &opened, |_, inputs| {
             reference::forward(gru.config(), gru.weights(), inputs)
         })
     } else {
-        args.finish::<f32>(&gru, &device, |inputs| {
-            gru.session_with(&device, inputs.shape(), &options)?.run_with(inputs)
+        args.finish::<f32>(&gru, &opened, |(device, options), inputs| {
+            gru.session_with(device, inputs.shape(), options)?.run_with(inputs)
         })
     }
 }
@@ -55,8 +57,8 @@ impl Args {
     fn finish<A: Real>(
         &self,
         gru: &Gru,
-        device: &Device,
-        compute: impl FnOnce(&Inputs<'_, A>) -> wgru::Result<Output<A>>,
+        (device, options): &(Device, PlanOptions),
+        compute: impl FnOnce((&Device, &PlanOptions), &Inputs<'_, A>) -> wgru::Result<Output<A>>,
     ) -> Result<ExitCode, Failure> {
         let sequences = self.sequences.read::<A>(&self.input, gru.config())?;
         let target = Target::check(&self.output)?;
@@ -73,9 +75,11 @@ impl Args {
             note(&format!("warning: {warning}"));
         }
         let inputs = sequences.inputs();
-        let (shape, begin) = (inputs.shape(), Instant::now());
+        let shape = inputs.shape();
+        let choice = device.choose(gru, shape, options)?;
+        let (device, begin) = (&choice.device, Instant::now());
         let message = format!("running {shape} on {device}");
-        let mut output = progress::while_shown(message, || compute(&inputs))?;
+        let mut output = progress::while_shown(message, || compute((device, options), &inputs))?;
         let seconds = begin.elapsed().as_secs_f64();
         if gru.description().output_order == OutputOrder::Processing {
             output.reverse_time(sequences.lengths.as_deref(), sequences.batch_first);
@@ -93,7 +97,11 @@ impl Args {
             written.push(target.write(array)?);
         }
         OutputFile::commit_all(written)?;
-        note(&format!("{shape} on {device} in {seconds:.3} s"));
+        let why = match choice.reason.filter(|_| choice.expected.len() > 1) {
+            Some(reason) => format!("; auto: {reason}"),
+            None => String::new(),
+        };
+        note(&format!("{shape} on {device} in {seconds:.3} s{why}"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use wgru::Calibration;
 use wgru::reference::{Location, Verification};
 
 use crate::engine::EngineArgs;
@@ -43,13 +44,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gru = args.model.open()?;
-    let (device, options) = args.engine.open()?;
     let sequences = match &args.input {
         Some(path) => args.sequences.read::<f32>(path, gru.config())?,
         None => args.sequences.random([args.steps, args.batch], args.seed, gru.config())?,
     };
     let inputs = sequences.inputs();
     let shape = inputs.shape();
+    let (choice, options) = args.engine.choose(&gru, shape, Calibration::default())?;
+    let device = choice.device;
     let verification = progress::while_shown(format!("verifying {shape} on {device}"), || {
         gru.session_with(&device, shape, &options)?.verify(&inputs)
     })?;

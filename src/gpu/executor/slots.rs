@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Recorder;
 use crate::error::Result;
+use crate::gpu::dispatch::Told;
 use crate::gpu::slots::SlotRows;
 use crate::kernels::Kernel;
 
@@ -32,6 +33,7 @@ impl Recorder<'_, '_, '_> {
         for exchange in plan.slot_exchanges(rows, store) {
             self.begin_pass(Kernel::SlotExchange)?;
             let pass = self.pass.as_mut().expect("the pass was begun above");
+            self.told = Told::default();
             pass.set_pipeline(slots.pipeline());
             pass.set_bind_group(0, slots.bind_group(exchange.arena, store), &[]);
             let [x, y, z] = exchange.grid;

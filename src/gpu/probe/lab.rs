@@ -12,12 +12,13 @@ use crate::error::{Error, ErrorKind, Result};
 /// No submission of a probe takes a tenth of this on a device that works.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What tests change: `(kernel, from, to)` in its text; the kernel before whose making the device
-/// is lost.
+/// What tests change: `(kernel, from, to)` in its text, all of it where `from` is empty; the kernel before whose making the device
+/// is lost; whether the probe may take any time, since other tests run beside it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) texts: Vec<(&'static str, &'static str, &'static str)>,
     pub(crate) lose_before: Option<&'static str>,
+    pub(crate) any_time: bool,
 }
 
 /// An open device.
@@ -173,7 +174,7 @@ impl Lab {
         let mut wgsl = wgsl;
         for (_, from, to) in self.faults.texts.iter().filter(|(kernel, ..)| *kernel == name) {
             assert!(wgsl.contains(from), "{name} has no {from}");
-            wgsl = wgsl.replace(from, to);
+            wgsl = if from.is_empty() { (*to).to_owned() } else { wgsl.replace(from, to) };
         }
         let made = scoped(&self.device, &format!("kernel {name}"), || {
             let module = unchecked::shader_module(&self.device, name, &wgsl, self.checked);
@@ -303,10 +304,10 @@ impl Lab {
     /// Waits for `submission`, else for all of them.
     pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) };
-        let polled = self.device.poll(poll);
+        let polled = super::super::poller::poll(&self.device, poll);
         self.still_there()?;
         match polled {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(e) => Err(self.failed(&format!("no answer within {} s: {e}", PATIENCE.as_secs()))),
         }
     }

@@ -58,8 +58,9 @@ impl Probe<'_> {
             self.missing(quantity, "", "the driver lists no shape of them");
             return Ok(());
         }
-        let features = feature | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
-        let lab = match self.open(features | wgpu::Features::IMMEDIATES) {
+        // With the feature for subgroups wgpu lets their size vary, which these kernels cannot.
+        let features = feature | wgpu::Features::SHADER_F16 | wgpu::Features::IMMEDIATES;
+        let lab = match self.open(features) {
             Ok(lab) => lab,
             Err(error) => {
                 self.missing(quantity, "", error.to_string());
@@ -126,7 +127,7 @@ impl Probe<'_> {
                 }
             }
             let case = format!(
-                "{0}x{0} of {1}, sums of {2}, M {rows} N {n} K {k}",
+                "{1} to {2}, {0}x{0}, {rows}x{n}x{k}",
                 tiles.size, shape.operand, shape.sum
             );
             let parameters = [
@@ -276,5 +277,29 @@ impl Product {
             pace.measure(1 << 12, |scale| lab.run(&bound, [m, n, k, 0], workgroups, scale))?;
         let amount = 2.0 * f64::from(m) * f64::from(n) * f64::from(k);
         Ok(timing.rates(amount * f64::from(timing.scale)))
+    }
+}
+
+/// The host's side of products, where no adapter has cooperative matrices: the faults give another
+/// kernel.
+#[cfg(test)]
+impl super::GpuContext {
+    pub(crate) fn products(
+        &self,
+        half: bool,
+        faults: &super::Faults,
+    ) -> Result<(Vec<crate::probe::Figure>, MatrixShape)> {
+        let options = crate::probe::ProbeOptions { quick: true, experimental: false, cache: false };
+        self.with_probe(&options, faults, |probe| {
+            probe.description.subgroup_sizes = [32, 32];
+            let lab = probe.open(wgpu::Features::IMMEDIATES | wgpu::Features::SHADER_F16)?;
+            let name = if half { "f16" } else { "f32" };
+            let (operand, sum) = (name.to_owned(), name.to_owned());
+            let mut shape =
+                MatrixShape { m: 16, n: 16, k: 16, operand, sum, right: None, note: None };
+            let tiles = Tiles { size: 16, half_operands: half, half_sums: half };
+            probe.products(&lab, tiles, &mut shape)?;
+            Ok((std::mem::take(&mut probe.figures), shape))
+        })
     }
 }

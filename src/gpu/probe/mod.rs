@@ -30,8 +30,8 @@ use crate::probe::{
 };
 
 /// After so long nothing more is begun.
-const LIMIT: Duration = Duration::from_secs(17);
-const QUICK_LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(16);
+const QUICK_LIMIT: Duration = Duration::from_secs(6);
 
 /// Why a case has no figure.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl From<Error> for Stop {
 #[derive(Debug)]
 struct Probe<'a> {
     adapter: &'a wgpu::Adapter,
-    description: &'a AdapterDescription,
+    description: AdapterDescription,
     checked: bool,
     options: &'a ProbeOptions,
     faults: &'a Faults,
@@ -95,7 +95,8 @@ impl GpuContext {
         };
         let mut probe = Probe {
             adapter,
-            description: own,
+            // The context's own may be of a device with fewer features.
+            description: adapters::describe(own.index, adapter),
             checked: self.inner.checked,
             options,
             faults,
@@ -114,7 +115,7 @@ impl Probe<'_> {
         self.figures.sort_by_key(order);
         ProbeReport {
             wgru: env!("CARGO_PKG_VERSION").to_owned(),
-            adapter: ProbedAdapter::from(self.description),
+            adapter: ProbedAdapter::from(&self.description),
             quick: self.options.quick,
             experimental: self.options.experimental,
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
@@ -134,10 +135,10 @@ impl Probe<'_> {
         self.dispatches(&lab)?;
         self.transfers(&lab)?;
         self.f32_rate(&lab)?;
-        self.bandwidths(&lab)?;
         self.workgroup_memory(&lab)?;
         self.barriers(&lab)?;
         self.registers(&lab)?;
+        self.bandwidths(&lab)?;
         drop(lab);
         self.f16_rate()?;
         self.subgroups()?;
@@ -149,7 +150,7 @@ impl Probe<'_> {
     /// A device with those of `features` that the adapter has, and with its clock.
     fn open(&self, features: wgpu::Features) -> Result<Lab> {
         let features = (features | wgpu::Features::TIMESTAMP_QUERY) & self.adapter.features();
-        Lab::open(self.adapter, self.description, features, self.checked, self.faults)
+        Lab::open(self.adapter, &self.description, features, self.checked, self.faults)
     }
 
     fn has(&self, features: wgpu::Features) -> bool {
@@ -180,7 +181,8 @@ impl Probe<'_> {
             Err(stop) => {
                 // A lost device refuses everything, or computes nothing, each in its own way.
                 if !matches!(stop, Stop::NotMeasured(_)) {
-                    let _ = lab.device.poll(wgpu::PollType::Poll);
+                    super::poller::poll(&lab.device, wgpu::PollType::Poll)
+                        .map_err(|e| lab.failed(&e))?;
                     lab.still_there()?;
                 }
                 figure.problem = Some(problem(stop)?);
@@ -199,7 +201,7 @@ impl Probe<'_> {
 
     fn is_late(&self) -> Option<String> {
         let limit = if self.options.quick { QUICK_LIMIT } else { LIMIT };
-        let late = self.began.elapsed() > limit;
+        let late = self.began.elapsed() > limit && !self.faults.any_time;
         late.then(|| format!("the probe had taken its {} s already", limit.as_secs()))
     }
 }

@@ -14,24 +14,26 @@ const INVOCATIONS: [u32; 2] = [256, 512];
 const VALUES: [u32; 5] = [32, 64, 96, 128, 192];
 /// Sets of weights: an invocation holds the one of its index.
 const SETS: u32 = 4;
+/// Sums that do not wait for each other.
+const CHAINS: [&str; 4] = ["a", "b", "c", "d"];
 
 /// The kernel with `values` weights an invocation.
 pub(super) fn text(lanes: u32, values: u32) -> String {
     let quads = values / 4;
     let mut out = format!("const LANES = {lanes}u;\nconst QUADS = {quads}u;\n");
-    out.push_str("fn resident_rounds(first: u32, rounds: u32) -> vec4<f32> {\n");
+    out.push_str("fn resident_rounds(first: u32, rounds: u32, input: vec4<f32>) -> vec4<f32> {\n");
     for i in 0..quads {
         let _ = writeln!(out, "    let w{i} = weights[first + {i}u];");
     }
-    out.push_str("    var state = vec4<f32>(1.0);\n");
+    out.push_str("    var state = vec4<f32>();\n");
     out.push_str("    for (var round = 0u; round < rounds; round++) {\n");
-    for sum in ["a", "b", "c", "d"] {
-        let _ = writeln!(out, "        var {sum} = vec4<f32>();");
+    for chain in CHAINS {
+        let _ = writeln!(out, "        var {chain} = state;");
     }
-    for (i, sum) in (0..quads).zip(["a", "b", "c", "d"].iter().cycle()) {
-        let _ = writeln!(out, "        {sum} = fma(w{i}, state, {sum});");
+    for (i, chain) in (0..quads).zip(CHAINS.iter().cycle()) {
+        let _ = writeln!(out, "        {chain} = fma({chain}, w{i}, input);");
     }
-    out.push_str("        state = ((a + b) + (c + d)) + vec4<f32>(1.0);\n    }\n");
+    out.push_str("        state += ((a - b) + (c - d)) + input;\n    }\n");
     out.push_str("    return state;\n}\n");
     out + include_str!("../../../shaders/probe/registers.wgsl")
 }
@@ -57,41 +59,52 @@ impl Probe<'_> {
     }
 }
 
-/// Weights whose sum over an invocation's quads is one in every component.
-fn weights(quads: u32) -> Vec<[f32; 4]> {
-    let value = |set: u32, quad: u32, c: u32| {
-        let few = (5 * set + 3 * quad + 7 * c + quad * quad) % 5;
-        f32::from(u8::try_from(few).expect("below 5")) - 2.0
+/// The weight of a quad, the same in its components: 1 or -1, in an order that brings a chain back
+/// to where it began, but for a multiple of the input.
+fn weight(set: u32, quad: u32, quads: u32) -> f32 {
+    let (chain, place, length) = (quad % 4, quad / 4, quads / 4);
+    let order = match (chain + set) % 2 {
+        _ if length < 4 => [-1.0; 4],
+        0 => [-1.0, 1.0, 1.0, -1.0],
+        _ => [1.0, -1.0, 1.0, -1.0],
     };
-    let mut out = Vec::new();
-    for set in 0..SETS {
-        let mut left = [1.0; 4];
-        for quad in 0..quads - 1 {
-            let cell: [f32; 4] = [0, 1, 2, 3].map(|c| value(set, quad, c));
-            left.iter_mut().zip(cell).for_each(|(l, w)| *l -= w);
-            out.push(cell);
+    order.get(place as usize).copied().unwrap_or(-1.0)
+}
+
+/// The state after so many rounds: integers, exact in f32.
+fn right(set: u32, quads: u32, rounds: u8) -> f32 {
+    let input = 1.0;
+    (0..rounds).fold(0.0_f32, |state, _| {
+        let mut chains = [state; 4];
+        for quad in 0..quads {
+            let sum = &mut chains[quad as usize % 4];
+            *sum = *sum * weight(set, quad, quads) + input;
         }
-        out.push(left);
-    }
-    out
+        let [a, b, c, d] = chains;
+        state + ((a - b) + (c - d)) + input
+    })
 }
 
 fn resident(lab: &Lab, pace: &Pace, lanes: u32, values: u32) -> Result<Spreads, Stop> {
     let kernel = lab.kernel("registers", text(lanes, values))?;
-    let weights = lab.filled(&weights(values / 4))?;
+    let quads = values / 4;
+    let all = (0..SETS).flat_map(|set| (0..quads).map(move |quad| [weight(set, quad, quads); 4]));
+    let weights = lab.filled(&all.collect::<Vec<_>>())?;
     let (most, _) = share(lab, u32::MAX);
     let results = lab.storage(16 * u64::from(most * lanes))?;
     let bound = lab.bind(&kernel, true, &[(1, &weights), (2, &results)])?;
 
     let rounds = 50_u8;
-    lab.run(&bound, [rounds.into(), 0, 0, 0], [2, 1], 1)?;
+    lab.run(&bound, [rounds.into(), 1, 0, 0], [2, 1], 1)?;
     let words = lab.words(&results, 0, 4 * 2 * u64::from(lanes))?;
-    let right = f32::from(rounds) + 1.0;
-    check(words.iter().map(|bits| (f32::from_bits(*bits), right)))?;
+    let right: Vec<f32> = (0..SETS).map(|set| right(set, quads, rounds)).collect();
+    // Four components an invocation.
+    let set = |i: usize| i / 4 % right.len();
+    check(words.iter().enumerate().map(|(i, bits)| (f32::from_bits(*bits), right[set(i)])))?;
 
     let timing = pace.measure(1 << 22, |scale| {
         let (workgroups, rounds) = share(lab, scale);
-        lab.run(&bound, [rounds, 0, 0, 0], [workgroups, 1], 1)
+        lab.run(&bound, [rounds, 1, 0, 0], [workgroups, 1], 1)
     })?;
     let (workgroups, rounds) = share(lab, timing.scale);
     let invocations = f64::from(workgroups) * f64::from(lanes);

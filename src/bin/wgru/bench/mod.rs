@@ -1,0 +1,144 @@
+//! `wgru bench`: CPU against GPU over a grid of real shapes.
+
+mod check;
+mod files;
+mod grid;
+mod host;
+mod html;
+mod measure;
+mod problem;
+mod record;
+mod runner;
+mod table;
+mod target;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use wgru::{Precision, ResetForm};
+
+use crate::engine::precision;
+use crate::failure::{DEVICE_FAILED, Failure};
+use crate::options::reset;
+use grid::Choice;
+use measure::Effort;
+use runner::Bench;
+
+/// A result was wrong.
+const MISMATCH: u8 = 1;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Every row of the grid [default: a small subset]
+    #[arg(long, conflicts_with = "only")]
+    all: bool,
+    /// Rows, or groups of rows (small, bar, real), separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Write the records as JSON (docs/bench-json.md), anew after each row
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with charts; a sweep over batch sizes is timed for it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Time the sweep over batch sizes without --html too
+    #[arg(long)]
+    sweep: bool,
+    /// cpu, gpu, an index of `wgru devices` or a part of an adapter's name; several with commas
+    /// [default: cpu and the GPUs, or the first software adapter]
+    #[arg(long, value_name = "D", value_delimiter = ',')]
+    device: Vec<String>,
+    /// Weights on GPUs: f32, f16
+    #[arg(long, value_name = "P", default_value = "f32", value_parser = precision)]
+    precision: Precision,
+    /// The reset form: before, after
+    #[arg(long, value_name = "R", default_value = "after", value_parser = reset)]
+    reset: ResetForm,
+    /// Threads of the CPU engine [default: all]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    threads: Option<NonZeroUsize>,
+    /// Time of the whole command; rows that do not fit are listed [default: 60 for the small
+    /// subset, 360 with --all, none with --only]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    max_seconds: Option<f64>,
+    /// Time for the repeated runs of one row on one device
+    #[arg(long, value_name = "S", allow_negative_numbers = true, default_value_t = 0.5)]
+    seconds: f64,
+    /// Seed of weights and inputs
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
+    seed: u64,
+    /// Time nothing: print records of files as a table in Markdown; with --html, write the page of
+    /// the first one
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 1..,
+        conflicts_with_all = ["all", "only", "json", "sweep", "device"]
+    )]
+    table: Vec<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if !args.table.is_empty() {
+        return show(args);
+    }
+    for (option, value) in [("--seconds", Some(args.seconds)), ("--max-seconds", args.max_seconds)]
+    {
+        if let Some(v) = value.filter(|v| !(*v >= 0.0 && *v <= 1e6)) {
+            return Err(Failure::Request(format!(
+                "{option} must be a number of seconds from 0 to a million, {v} was given"
+            )));
+        }
+    }
+    let choice = match (args.all, args.only.is_empty()) {
+        (true, _) => Choice::All,
+        (false, true) => Choice::Small,
+        (false, false) => Choice::Named(args.only.iter().map(|n| n.trim().to_owned()).collect()),
+    };
+    let rows = grid::choose(&choice)?;
+    let json = args.json.as_deref().map(files::Target::check).transpose()?;
+    let html = args.html.as_deref().map(files::Target::check).transpose()?;
+    if let (Some(json), Some(html)) = (&json, &html)
+        && json.is_same(html)
+    {
+        return Err(Failure::Request("--json and --html name the same file".into()));
+    }
+    let targets = target::choose(&args.device, args.threads, args.precision)?;
+    let limit = args.max_seconds.or(match choice {
+        Choice::Small => Some(60.0),
+        Choice::All => Some(360.0),
+        Choice::Named(_) => None,
+    });
+    let begin = Instant::now();
+    let effort = Effort {
+        per_row: Duration::from_secs_f64(args.seconds),
+        deadline: limit.map(|s| begin + Duration::from_secs_f64(s)),
+        seed: args.seed,
+    };
+    let mut bench = Bench::new(effort, args.reset, targets, json);
+    bench.all(&rows, args.sweep || html.is_some())?;
+    if let Some(html) = html {
+        html.finish(&html::page(&bench.document))?;
+    }
+    let (wrong, failed) = (bench.wrong, bench.failed);
+    bench.finish()?;
+    Ok(match (wrong, failed) {
+        (true, _) => ExitCode::from(MISMATCH),
+        (_, true) => ExitCode::from(DEVICE_FAILED),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// Records of files, as a table and as a page.
+fn show(args: &Args) -> Result<ExitCode, Failure> {
+    let documents =
+        args.table.iter().map(|path| record::read(path)).collect::<Result<Vec<_>, Failure>>()?;
+    if let (Some(path), Some(document)) = (&args.html, documents.first()) {
+        files::Target::check(path)?.finish(&html::page(document))?;
+    }
+    write!(io::stdout().lock(), "{}", table::markdown(&documents))?;
+    Ok(ExitCode::SUCCESS)
+}

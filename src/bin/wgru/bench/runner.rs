@@ -1,0 +1,290 @@
+//! The rows on every device, one after the other; what they become is written as it comes.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use wgru::{Calibration, Device, Output, PlanOptions, ResetForm};
+
+use super::grid::{self, Row};
+use super::measure::{Effort, Outcome, measure};
+use super::problem::Problem;
+use super::record::{self, Document, Header, Record, Skipped};
+use super::target::Target;
+use super::{files, host, table};
+use crate::failure::Failure;
+
+/// Most rows of a sweep on a GPU, and on a software adapter.
+const WIDEST: usize = 4096;
+const WIDEST_SOFTWARE: usize = 256;
+/// A sweep on a device ends with the batch that takes longer than this.
+const SWEEP_END_MS: f64 = 400.0;
+const SWEEP_EFFORT: Duration = Duration::from_millis(150);
+
+pub(super) struct Bench {
+    effort: Effort,
+    reset: ResetForm,
+    targets: Vec<Target>,
+    pub(super) document: Document,
+    begin: Instant,
+    json: Option<files::Target>,
+    bar: ProgressBar,
+    /// A result was wrong.
+    pub(super) wrong: bool,
+    /// A device failed.
+    pub(super) failed: bool,
+}
+
+impl Bench {
+    pub(super) fn new(
+        effort: Effort,
+        reset: ResetForm,
+        targets: Vec<Target>,
+        json: Option<files::Target>,
+    ) -> Self {
+        Self {
+            effort,
+            reset,
+            targets,
+            document: Document { format: record::FORMAT.into(), ..Document::default() },
+            begin: Instant::now(),
+            json,
+            bar: ProgressBar::hidden(),
+            wrong: false,
+            failed: false,
+        }
+    }
+
+    /// Times `rows`, and latencies against batch where `sweep` is set.
+    pub(super) fn all(&mut self, rows: &[Row], sweep: bool) -> Result<(), Failure> {
+        self.document.header = Header {
+            date: host::date(),
+            cpu: crate::devices::Cpu::detect().name,
+            threads: crate::devices::Cpu::detect().threads,
+            os: host::system(),
+            load_average: host::load_average(),
+            wgru: env!("CARGO_PKG_VERSION").into(),
+            wgpu: wgru::WGPU_VERSION.into(),
+            devices: self.targets.iter().map(Target::header).collect(),
+            ..Header::default()
+        };
+        self.say(&table::header(&self.document.header))?;
+        self.say(&format!("{}\n", table::head()))?;
+        let sweep_rows = if sweep { grid::sweep(WIDEST) } else { Vec::new() };
+        self.bar = progress_bar((rows.len() + sweep_rows.len()) * self.targets.len());
+        for row in rows {
+            self.row(row)?;
+            self.save()?;
+        }
+        self.sweep(&sweep_rows)?;
+        self.bar.finish_and_clear();
+        self.expectations(rows)?;
+        record::add_speedups(&mut self.document.rows);
+        self.document.header.load_average_end = host::load_average();
+        self.document.header.seconds = self.begin.elapsed().as_secs_f64();
+        let mut last = String::new();
+        for s in &self.document.skipped {
+            last.push_str(&format!(
+                "not timed: {} on {}: {}\n",
+                s.name,
+                record::short(&s.device),
+                s.reason
+            ));
+        }
+        for r in self.document.rows.iter().filter(|r| r.error.is_some()) {
+            let error = r.error.as_deref().unwrap_or_default();
+            last.push_str(&format!("FAILED: {} on {}: {error}\n", r.name, r.device));
+        }
+        last.push_str(&self.auto_line());
+        last.push_str(&format!("{:.0} s in all\n", self.document.header.seconds));
+        self.say(&last)
+    }
+
+    /// One row on every device.
+    fn row(&mut self, row: &Row) -> Result<(), Failure> {
+        let mut cpu: Option<(f64, Output<f32>)> = None;
+        // Made when the first device has time for it.
+        let mut problem: Option<Problem> = None;
+        for target in self.targets.clone() {
+            self.bar.set_message(format!("{} on {}", row.name, record::short(&target.name())));
+            if self.effort.is_over() {
+                self.skip(row, &target, "no time is left".into());
+            } else {
+                let problem = match &mut problem {
+                    Some(problem) => problem,
+                    none => none.insert(Problem::new(row, self.reset, self.effort.seed)?),
+                };
+                let other = cpu.as_ref().map(|(_, output)| output);
+                let outcome = measure(problem, &target, &self.effort, other);
+                let cpu_ms = cpu.as_ref().map(|(ms, _)| *ms);
+                if let Some((record, output)) = self.note(row, &target, outcome) {
+                    self.say(&format!("{}\n", table::line(&record, &row.title(), cpu_ms)))?;
+                    if record.is_cpu() {
+                        cpu = record.e2e_ms.map(|ms| (ms, output));
+                    }
+                    self.document.rows.push(record);
+                }
+            }
+            self.bar.inc(1);
+        }
+        Ok(())
+    }
+
+    /// The record of a row that was timed; what else became of it is noted in the document.
+    fn note(
+        &mut self,
+        row: &Row,
+        target: &Target,
+        outcome: wgru::Result<Outcome>,
+    ) -> Option<(Record, Output<f32>)> {
+        let failure = match outcome {
+            Ok(Outcome::Timed(record, output)) => return Some((*record, output)),
+            Ok(Outcome::Skipped(reason)) => {
+                self.skip(row, target, reason);
+                return None;
+            }
+            Ok(Outcome::Wrong(fault)) => {
+                self.wrong = true;
+                format!("wrong result: {fault}")
+            }
+            Err(error) => match error.kind() {
+                wgru::ErrorKind::OutOfMemory | wgru::ErrorKind::ExceedsLimits => {
+                    self.skip(row, target, error.to_string());
+                    return None;
+                }
+                _ => {
+                    self.failed = true;
+                    error.to_string()
+                }
+            },
+        };
+        self.document.rows.push(Record {
+            name: row.name.clone(),
+            engine: "wgru".into(),
+            device: target.name(),
+            kind: Some(target.kind()),
+            mode: target.precision().to_string(),
+            reset: self.reset.to_string(),
+            error: Some(failure),
+            ..Record::default()
+        });
+        None
+    }
+
+    fn skip(&mut self, row: &Row, target: &Target, reason: String) {
+        let skipped = Skipped { name: row.name.clone(), device: target.name(), reason };
+        self.document.skipped.push(skipped);
+    }
+
+    /// Latency against batch, on each device until it takes long.
+    fn sweep(&mut self, rows: &[Row]) -> Result<(), Failure> {
+        let effort = Effort { per_row: SWEEP_EFFORT, ..self.effort };
+        let mut going: Vec<Target> = self.targets.clone();
+        for row in rows {
+            if self.effort.is_over() || going.is_empty() {
+                break;
+            }
+            let problem = Problem::new(row, self.reset, self.effort.seed)?;
+            let mut still = Vec::new();
+            for target in going {
+                self.bar.set_message(format!("{} on {}", row.name, record::short(&target.name())));
+                let most = if target.is_software() { WIDEST_SOFTWARE } else { WIDEST };
+                if row.batch <= most && !self.effort.is_over() {
+                    let outcome = measure(&problem, &target, &effort, None);
+                    if let Some((record, _)) = self.note(row, &target, outcome) {
+                        let goes_on = record.e2e_ms.is_some_and(|ms| ms < SWEEP_END_MS);
+                        self.document.sweep.push(record);
+                        if goes_on {
+                            still.push(target);
+                        }
+                    }
+                }
+                self.bar.inc(1);
+            }
+            going = still;
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// What `auto` expects of each record, and how its choices compare with the times.
+    fn expectations(&mut self, rows: &[Row]) -> Result<(), Failure> {
+        let auto = Device::auto_with(Calibration::Always);
+        for row in rows {
+            if !self.document.rows.iter().any(|r| r.name == row.name && r.e2e_ms.is_some()) {
+                continue;
+            }
+            // Only the network's description matters.
+            let config = row.config(self.reset);
+            let choice = auto.expect(&config, row.shape(), &PlanOptions::default())?;
+            for record in self.document.rows.iter_mut().filter(|r| r.name == row.name) {
+                let own = choice.iter().find(|e| {
+                    e.device == record.device || (record.is_cpu() && e.device == "CPU engine")
+                });
+                record.expected_ms = own.and_then(|e| e.microseconds).map(|us| us / 1e3);
+            }
+        }
+        let outcome = record::judge_auto(&self.document.rows);
+        self.document.auto = (outcome.rows > 0).then_some(outcome);
+        Ok(())
+    }
+
+    fn auto_line(&self) -> String {
+        let Some(auto) = &self.document.auto else { return String::new() };
+        let misses: String = auto
+            .wrong
+            .iter()
+            .map(|m| format!("; {} takes {:.2} times as long", m.name, m.loss))
+            .collect();
+        format!(
+            "auto takes the faster side on {} of {} rows{misses}\n",
+            auto.faster_side, auto.rows
+        )
+    }
+
+    /// Writes the records so far, so that a run that is ended leaves them.
+    fn save(&mut self) -> Result<(), Failure> {
+        record::add_speedups(&mut self.document.rows);
+        self.document.header.seconds = self.begin.elapsed().as_secs_f64();
+        match &self.json {
+            Some(json) => json.write_so_far(&text(&self.document)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the records.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        match self.json {
+            Some(json) => json.finish(&text(&self.document)?),
+            None => Ok(()),
+        }
+    }
+
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        self.bar.suspend(|| {
+            let mut out = io::stdout().lock();
+            write!(out, "{text}")?;
+            out.flush()
+        })?;
+        Ok(())
+    }
+}
+
+fn text(document: &Document) -> Result<String, Failure> {
+    let mut text = serde_json::to_string_pretty(document)
+        .map_err(|e| Failure::Internal(format!("records cannot be written: {e}")))?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn progress_bar(length: usize) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} [{elapsed}]")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}

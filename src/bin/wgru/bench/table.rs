@@ -1,0 +1,235 @@
+//! Records as text: lines for a terminal, and Markdown.
+
+use std::fmt::Write;
+
+use super::record::{Document, Header, Record, short};
+
+/// What the lines of a run are headed by.
+pub(crate) fn header(h: &Header) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "wgru {}, wgpu {}, {}, {}", h.wgru, h.wgpu, h.os, h.date);
+    for d in &h.devices {
+        let _ = match (&d.backend, &d.driver) {
+            (Some(backend), driver) => writeln!(
+                out,
+                "{}: {backend}, {}, {}",
+                d.name,
+                d.kind,
+                driver.as_deref().filter(|d| !d.is_empty()).unwrap_or("unnamed driver")
+            ),
+            _ => writeln!(
+                out,
+                "{}: {} threads, {}",
+                d.name,
+                d.threads.unwrap_or_default(),
+                d.instructions.as_deref().unwrap_or_default()
+            ),
+        };
+    }
+    if let Some([one, five, _]) = h.load_average {
+        let _ = writeln!(out, "load average before: {one:.2} in a minute, {five:.2} in five");
+    }
+    out
+}
+
+const COLUMNS: [(&str, usize); 10] = [
+    ("e2e p50", 9),
+    ("p95", 9),
+    ("device", 9),
+    ("first", 9),
+    ("runs", 6),
+    ("row-steps/s", 12),
+    ("GFLOP/s", 9),
+    ("weights GB/s", 13),
+    ("memory", 12),
+    ("x CPU", 8),
+];
+
+/// The names of the columns.
+pub(crate) fn head() -> String {
+    let mut out = format!("{:<11}{:<24}{:<22}", "row", "shape", "device");
+    for (name, width) in COLUMNS {
+        let _ = write!(out, "{name:>width$}");
+    }
+    out.push_str("   (times in ms)");
+    out
+}
+
+/// One record as a line.
+pub(crate) fn line(record: &Record, title: &str, cpu_ms: Option<f64>) -> String {
+    let device: String = short(&record.device).chars().take(20).collect();
+    let mut out = format!("{:<11}{title:<24}{device:<22}", record.name);
+    let first = [record.first_open_ms, record.first_session_ms, record.first_run_ms];
+    let times = cpu_ms.zip(record.e2e_ms).map(|(cpu, own)| cpu / own);
+    let cells = [
+        number(record.e2e_ms),
+        number(record.e2e_p95_ms),
+        if record.is_cpu() { "-".into() } else { number(record.ms) },
+        number(Some(first.iter().flatten().sum())),
+        record.runs.map_or("-".into(), |n| n.to_string()),
+        record.row_steps_per_s.map_or("-".into(), grouped),
+        number(record.gflops),
+        number(record.weights_gb_per_s),
+        record.device_bytes.filter(|n| *n > 0).map_or("-".into(), memory),
+        times.filter(|_| !record.is_cpu()).map_or("-".into(), ratio),
+    ];
+    for (cell, (_, width)) in cells.iter().zip(COLUMNS) {
+        let _ = write!(out, "{cell:>width$}");
+    }
+    out
+}
+
+/// Three significant digits.
+pub(crate) fn number(value: Option<f64>) -> String {
+    match value {
+        None => "-".into(),
+        Some(v) if v == 0.0 => "0".into(),
+        Some(v) if v >= 99.95 => format!("{v:.0}"),
+        Some(v) if v >= 9.995 => format!("{v:.1}"),
+        Some(v) if v >= 0.9995 => format!("{v:.2}"),
+        Some(v) if v >= 0.09995 => format!("{v:.3}"),
+        Some(v) => format!("{v:.4}"),
+    }
+}
+
+pub(crate) fn memory(bytes: u64) -> String {
+    format!("{}", indicatif::BinaryBytes(bytes))
+}
+
+/// A ratio in two digits or three.
+pub(crate) fn ratio(value: f64) -> String {
+    match value {
+        v if v >= 9.95 => number(Some(v)),
+        v if v >= 0.0995 => format!("{v:.2}"),
+        v => format!("{v:.3}"),
+    }
+}
+
+/// A large number with a unit of thousands.
+pub(crate) fn grouped(v: f64) -> String {
+    match v {
+        v if v >= 1e9 => format!("{} G", number(Some(v / 1e9))),
+        v if v >= 1e6 => format!("{} M", number(Some(v / 1e6))),
+        v if v >= 1e3 => format!("{} k", number(Some(v / 1e3))),
+        v => number(Some(v)),
+    }
+}
+
+/// Tables of all records in Markdown, one for each reset form: a line a row, a column an engine
+/// and device, this crate's first. In parentheses how many times longer it takes than the first
+/// column; of a peer that was timed in turns with this crate's engine, the ratio of those turns.
+pub(crate) fn markdown(documents: &[Document]) -> String {
+    let all: Vec<&Record> = documents.iter().flat_map(|d| &d.rows).collect();
+    let mut forms: Vec<&str> = all.iter().map(|r| r.reset.as_str()).collect();
+    forms.sort_unstable();
+    forms.dedup();
+    let mut out = String::new();
+    for form in forms {
+        let records: Vec<&Record> = all.iter().copied().filter(|r| r.reset == form).collect();
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        one_form(&mut out, form, &records);
+    }
+    out
+}
+
+fn one_form(out: &mut String, form: &str, records: &[&Record]) {
+    let mut columns: Vec<(String, String)> = Vec::new();
+    let mut rows: Vec<&Record> = Vec::new();
+    for record in records {
+        let column = (record.engine.clone(), record.column());
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+        if !rows.iter().any(|r| r.name == record.name) {
+            rows.push(record);
+        }
+    }
+    // This crate's engines first, the CPU engine before the others.
+    columns.sort_by_key(|(engine, name)| (engine != "wgru", !name.ends_with(" CPU")));
+    let _ = writeln!(out, "Reset-{form}, milliseconds of a whole call (median).\n");
+    let _ = write!(out, "| row | B x T, I→H |");
+    columns.iter().for_each(|(_, name)| {
+        let _ = write!(out, " {} |", cell_text(name));
+    });
+    let _ = write!(out, "\n|---|---|{}\n", "---:|".repeat(columns.len()));
+    for row in rows {
+        let _ = write!(out, "| {} | {} |", cell_text(&row.name), shape(row));
+        let of = |name: &str| records.iter().find(|r| r.name == row.name && r.column() == name);
+        let own = columns.first().filter(|(engine, _)| engine == "wgru");
+        let own = own.and_then(|(_, name)| of(name)).and_then(|r| r.e2e_ms);
+        for (i, (_, name)) in columns.iter().enumerate() {
+            let record = of(name);
+            let text = match record.and_then(|r| r.e2e_ms) {
+                None => "-".to_owned(),
+                Some(ms) => {
+                    let beside = record.and_then(|r| r.over_wgru);
+                    let own = own.filter(|own| i > 0 && *own > 0.0);
+                    match beside.or(own.map(|own| ms / own)) {
+                        Some(times) => format!("{} (x {times:.2})", number(Some(ms))),
+                        None => number(Some(ms)),
+                    }
+                }
+            };
+            let _ = write!(out, " {text} |");
+        }
+        out.push('\n');
+    }
+}
+
+fn shape(r: &Record) -> String {
+    if r.steps == 0 {
+        return "-".into();
+    }
+    let mut text = format!("{} x {}, {}→{}", r.batch, r.steps, r.input, r.hidden);
+    if r.layers > 1 {
+        let _ = write!(text, ", {} layers", r.layers);
+    }
+    if r.bi {
+        text.push_str(", both directions");
+    }
+    if r.lengths {
+        text.push_str(", ragged");
+    }
+    text
+}
+
+/// Text that does not end the cell of a table.
+fn cell_text(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let text = [0.0, 0.0123, 0.5, 7.2, 99.97, 4567.8].map(|v| number(Some(v)));
+        assert_eq!(text, ["0", "0.0123", "0.500", "7.20", "100", "4568"]);
+        assert_eq!(grouped(12_345_678.0), "12.3 M");
+    }
+
+    #[test]
+    fn tables_join_rows_by_name() {
+        let record = |name: &str, engine: &str, ms| Record {
+            name: name.into(),
+            engine: engine.into(),
+            device: "cpu".into(),
+            mode: "f32".into(),
+            reset: "after".into(),
+            e2e_ms: ms,
+            ..Record::default()
+        };
+        let peers = Document {
+            rows: vec![record("a", "onnx|runtime", Some(3.0)), record("b", "onnx|runtime", None)],
+            ..Document::default()
+        };
+        let own = Document { rows: vec![record("a", "wgru", Some(1.5))], ..Document::default() };
+        let text = markdown(&[peers, own]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[2], "| row | B x T, I→H | wgru CPU | onnx\\|runtime CPU |");
+        assert_eq!(lines[4..], ["| a | - | 1.50 | 3.00 (x 2.00) |", "| b | - | - | - |"]);
+    }
+}

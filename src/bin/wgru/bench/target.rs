@@ -1,0 +1,120 @@
+//! The devices of a benchmark.
+
+use std::num::NonZeroUsize;
+
+use wgru::{AdapterDescription, AdapterKind, Device, Precision, adapters};
+
+use super::record::DeviceHeader;
+use crate::devices::Cpu;
+use crate::failure::Failure;
+
+/// A device that rows are timed on; opened anew for each row, so that first calls are such.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Cpu { threads: usize },
+    Gpu { adapter: Box<AdapterDescription>, precision: Precision },
+}
+
+/// Those that `requests` name; by default the CPU engine and the GPUs that `auto` chooses from,
+/// the most capable software adapter where there is none.
+pub(crate) fn choose(
+    requests: &[String],
+    threads: Option<NonZeroUsize>,
+    precision: Precision,
+) -> Result<Vec<Target>, Failure> {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let cpu = Target::Cpu { threads: threads.map_or_else(cores, NonZeroUsize::get) };
+    let gpu = |adapter| Target::Gpu { adapter: Box::new(adapter), precision };
+    let mut targets: Vec<Target> = Vec::new();
+    if requests.is_empty() {
+        targets.push(cpu.clone());
+        let mut gpus = wgru::auto_candidates();
+        if gpus.is_empty() {
+            gpus.extend(adapters().into_iter().next());
+        }
+        targets.extend(gpus.into_iter().map(gpu));
+    }
+    for request in requests {
+        let target = match request.trim().to_lowercase().as_str() {
+            "cpu" => cpu.clone(),
+            "auto" | "reference" => {
+                return Err(Failure::Request(format!(
+                    "--device {request}: bench times cpu and adapters of wgru devices, auto \
+                     chooses one by model and shape, and the reference is what they are checked \
+                     against"
+                )));
+            }
+            _ => match Device::find(request)?.gpu_context() {
+                Some(context) => gpu(context.adapter().clone()),
+                None => cpu.clone(),
+            },
+        };
+        if !targets.iter().any(|t| t.name() == target.name()) {
+            targets.push(target);
+        }
+    }
+    let has = |gpu: bool| targets.iter().any(|t| matches!(t, Target::Gpu { .. }) == gpu);
+    if precision == Precision::F16 && !has(true) {
+        return Err(Failure::Request("--precision f16 wants a GPU, there is none".into()));
+    }
+    if threads.is_some() && !has(false) {
+        return Err(Failure::Request("--threads is of the CPU engine, which is not timed".into()));
+    }
+    Ok(targets)
+}
+
+impl Target {
+    /// What records call it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Cpu { .. } => "cpu".into(),
+            Self::Gpu { adapter, .. } => adapter.to_string(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Cpu { .. } => "cpu".into(),
+            Self::Gpu { adapter, .. } => adapter.kind.to_string(),
+        }
+    }
+
+    pub(crate) fn is_software(&self) -> bool {
+        matches!(self, Self::Gpu { adapter, .. } if adapter.kind == AdapterKind::Software)
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        match self {
+            Self::Cpu { .. } => Precision::F32,
+            Self::Gpu { precision, .. } => *precision,
+        }
+    }
+
+    pub(crate) fn open(&self) -> wgru::Result<Device> {
+        match self {
+            Self::Cpu { threads } => {
+                Ok(NonZeroUsize::new(*threads).map_or_else(Device::cpu, Device::cpu_with_threads))
+            }
+            Self::Gpu { adapter, .. } => Device::adapter(adapter.index),
+        }
+    }
+
+    pub(crate) fn header(&self) -> DeviceHeader {
+        let mut header =
+            DeviceHeader { device: self.name(), kind: self.kind(), ..DeviceHeader::default() };
+        match self {
+            Self::Cpu { threads } => {
+                let cpu = Cpu::detect();
+                header.name = cpu.name.unwrap_or_else(|| "processor".into());
+                header.instructions = Some(cpu.features.join(" "));
+                header.threads = Some(*threads);
+            }
+            Self::Gpu { adapter, .. } => {
+                header.name = adapter.name.clone();
+                header.backend = Some(adapter.backend.clone());
+                header.driver = Some(adapter.driver.clone());
+            }
+        }
+        header
+    }
+}

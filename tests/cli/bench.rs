@@ -1,0 +1,199 @@
+//! `wgru bench`: records, the page, tables, refusals.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{Workplace, assert_words, model, run, succeeded, tested_adapters};
+
+/// A row that takes microseconds.
+const QUICK: [&str; 5] = ["bench", "--only", "step", "--seconds", "0.01"];
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+fn number(record: &Value, field: &str) -> f64 {
+    record[field].as_f64().unwrap_or_else(|| panic!("{field} is missing: {record}"))
+}
+
+#[test]
+fn records_hold_what_is_documented() {
+    let place = Workplace::new();
+    let adapter = &tested_adapters()[0];
+    let devices = format!("cpu,{}", adapter.index);
+    let options = ["--only", "step,qlib32,packed16", "--device", &devices, "--json", "b.json"];
+    let timing = ["--seconds", "0.02", "--threads", "1"];
+    let text = place.succeed(&[&["bench"][..], &options, &timing].concat());
+    let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
+    assert_eq!(document["format"], "wgru-bench-1");
+    let header = &document["header"];
+    assert_eq!(header["devices"].as_array().unwrap().len(), 2);
+    assert_eq!(header["devices"][1]["backend"], adapter.backend);
+    assert!(header["date"].as_str().unwrap().ends_with('Z') && number(header, "threads") >= 1.0);
+    let rows = document["rows"].as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["step", "step", "qlib32", "qlib32", "packed16", "packed16"]);
+    for row in rows {
+        assert!(row.get("error").is_none(), "{row}");
+        let is_cpu = row["device"] == "cpu";
+        assert_eq!(row["kind"] == "cpu", is_cpu);
+        let [least, median, p95] =
+            ["e2e_min_ms", "e2e_ms", "e2e_p95_ms"].map(|field| number(row, field));
+        assert!(0.0 < least && least <= median && median <= p95, "{row}");
+        assert!(number(row, "runs") >= 3.0 && number(row, "first_run_ms") > 0.0, "{row}");
+        let rate = number(row, "row_steps_per_s") * median / 1e3;
+        let most = number(row, "B") * number(row, "T");
+        let ragged = row["lengths"] == true;
+        assert!(if ragged { rate < most } else { (rate / most - 1.0).abs() < 1e-6 }, "{row}");
+        let verified = &row["verified"];
+        assert!(number(verified, "places") >= 1.0 && number(verified, "values") > 64.0, "{row}");
+        assert!(number(verified, "worst_ratio") < 1.0, "{row}");
+        assert_eq!(number(row, "device_bytes") > 0.0, !is_cpu, "{row}");
+        if is_cpu {
+            assert_eq!((number(row, "ms"), number(row, "threads")), (median, 1.0));
+            assert_eq!(number(row, "speedup"), 1.0);
+        } else if adapter.features.contains(&"timestamps") {
+            let parts = number(row, "projection_ms") + number(row, "recurrence_ms");
+            assert!(parts > 0.0 && parts <= 1.001 * number(row, "ms"), "{row}");
+        }
+    }
+    assert_words(&text, &["wgru ", "step", "packed16", "B16 T100", "row-steps/s", "s in all"]);
+    // The table that the README's are made by.
+    let table = place.succeed(&["bench", "--table", "b.json"]);
+    assert_words(&table, &["| row |", "| wgru CPU |", "| qlib32 | 32 x 20, 20→64, 2 layers |"]);
+}
+
+#[test]
+fn the_page_is_whole_and_loads_nothing() {
+    let place = Workplace::new();
+    let options = ["--device", "cpu", "--html", "page.html", "--json", "b.json"];
+    place.succeed(&[&QUICK[..], &options].concat());
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
+    for word in ["http:", "https:", "//", "src=", "<script", "@import", "url(", "NaN"] {
+        assert!(!page.contains(word), "the page has {word}");
+    }
+    assert_balanced(&page);
+    // The records alone make the same page.
+    place.succeed(&["bench", "--table", "b.json", "--html", "again.html"]);
+    assert_eq!(fs::read_to_string(place.path("again.html")).unwrap(), page);
+    let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
+    assert!(document["sweep"].as_array().unwrap().len() >= 3, "the sweep is in the records");
+}
+
+/// Elements close in the order in which they opened.
+fn assert_balanced(page: &str) {
+    let mut open = Vec::new();
+    for piece in page.split('<').skip(1) {
+        let (tag, _) = piece.split_once('>').expect("a tag ends");
+        let name: String =
+            tag.trim_start_matches('/').chars().take_while(|c| c.is_alphanumeric()).collect();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "closed out of order");
+        } else if !tag.ends_with('/') && !["meta", ""].contains(&name.as_str()) {
+            open.push(name);
+        }
+    }
+    assert_eq!(open, [] as [String; 0]);
+}
+
+#[test]
+fn what_has_no_time_is_listed() {
+    let place = Workplace::new();
+    let options = ["--device", "cpu", "--max-seconds", "0", "--json", "b.json"];
+    let text = place.succeed(&[&QUICK[..], &options].concat());
+    assert_words(&text, &["not timed: step on cpu: no time is left"]);
+    let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
+    assert_eq!(document["rows"].as_array().unwrap().len(), 0);
+    assert_eq!(document["skipped"][0]["name"], "step");
+    // A row that is tried out and would take too long.
+    let options = ["--only", "medaka10k", "--device", "cpu", "--max-seconds", "2"];
+    let text = place.succeed(&[&["bench"][..], &options].concat());
+    assert_words(&text, &["not timed: medaka10k on cpu: about", "are expected"]);
+}
+
+#[test]
+fn requests_that_make_no_sense() {
+    let place = Workplace::new();
+    fs::create_dir(place.path("folder")).unwrap();
+    fs::write(place.path("text.json"), "no records").unwrap();
+    let cases: [(&[&str], &[&str]); 14] = [
+        (&["--only", "nothing"], &["'nothing'", "step", "small, bar, real"]),
+        (&["--only", "step", "--all"], &["--only", "--all"]),
+        (&["--only", "step", "--json", "folder"], &["folder", "directory"]),
+        (&["--only", "step", "--html", "none/page.html"], &["none/page.html", "cannot write"]),
+        (&["--only", "step", "--html", "x", "--json", "./x"], &["--json", "--html", "same file"]),
+        (&["--only", "step", "--device", "abacus"], &["'abacus'", "auto, cpu"]),
+        (&["--only", "step", "--device", "auto"], &["--device auto", "by model and shape"]),
+        (&["--only", "step", "--device", "cpu", "--precision", "f16"], &["f16", "GPU"]),
+        (&["--only", "step", "--seconds=-1"], &["--seconds", "-1"]),
+        (&["--only", "step", "--max-seconds", "NaN"], &["--max-seconds", "NaN"]),
+        (&["--only", "step", "--threads", "0"], &["--threads"]),
+        (&["--only", "step", "--reset", "never"], &["before or after"]),
+        (&["--table", "text.json"], &["text.json", "records of benchmarks"]),
+        (&["--table", "none.json"], &["none.json", "cannot read"]),
+    ];
+    for (options, words) in cases {
+        let line = place.refuse(&[&["bench"], options].concat());
+        assert_words(&line, words);
+    }
+}
+
+/// Files of peers, as an object and as lines, make one table.
+#[test]
+fn tables_join_files() {
+    let place = Workplace::new();
+    let own = r#"{"format": "wgru-bench-1", "rows": [
+        {"name": "a", "B": 1, "T": 2, "I": 3, "H": 4, "L": 1, "engine": "wgru", "device": "cpu",
+         "e2e_ms": 2.0, "something": "more"},
+        {"name": "a", "engine": "wgru", "device": "cpu", "reset": "before", "e2e_ms": 3.0}]}"#;
+    let lines = r#"{"name": "a", "engine": "ort", "device": "cpu", "e2e_ms": 5.0}
+
+        {"name": "b", "engine": "ort", "device": "cpu", "error": "no"}"#;
+    fs::write(place.path("own.json"), own).unwrap();
+    fs::write(place.path("peer.jsonl"), lines).unwrap();
+    let table = place.succeed(&["bench", "--table", "own.json", "peer.jsonl"]);
+    assert_words(&table, &["| a | 1 x 2, 3→4 | 2.00 | 5.00 (x 2.50) |", "| b | - | - | - |"]);
+    assert_words(&table, &["Reset-before", "| a | - | 3.00 |"]);
+}
+
+/// What `auto` expects of the CPU engine is of the order of what it takes, whatever else runs.
+#[test]
+fn expectations_are_founded() {
+    let place = Workplace::new();
+    let options = ["--device", "cpu", "--json", "b.json", "--seconds", "0.05"];
+    let mut command = place.command(&[&["bench"][..], &options].concat());
+    succeeded(command.env("WGRU_CACHE_DIR", place.path("cache")).env_remove("WGRU_NO_CALIBRATION"));
+    let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
+    let rows = document["rows"].as_array().unwrap();
+    let logs = rows.iter().map(|r| (number(r, "expected_ms") / number(r, "e2e_min_ms")).ln());
+    let ratios: Vec<f64> = logs.collect();
+    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    assert!(rows.len() >= 5 && mean.abs() < 4f64.ln(), "{:.2} on the whole: {rows:?}", mean.exp());
+    assert!(document.get("auto").is_none(), "there is nothing to choose from");
+    // The second time nothing is measured.
+    let plan = ["plan", &model("pytorch_f32"), "--steps", "100", "--batch", "1", "--json"];
+    let mut command = place.command(&plan);
+    command.env("WGRU_CACHE_DIR", place.path("cache")).env("WGRU_NO_CALIBRATION", "1");
+    let auto = &json(&succeeded(&mut command))["auto"];
+    assert_eq!(auto["expected"][0]["measured"], true);
+    assert_words(auto["reason"].as_str().unwrap(), &["CPU: ", " expected", ": one row, 100 steps"]);
+    let place = Workplace::new();
+    let mut command = place.command(&plan);
+    command.env("WGRU_CACHE_DIR", place.path("cache")).env("WGRU_NO_CALIBRATION", "1");
+    assert_eq!(json(&succeeded(&mut command))["auto"]["expected"][0]["measured"], false);
+    assert!(!place.path("cache").exists(), "nothing was measured");
+}
+
+/// Results go to standard output, and a pipe gets the records once.
+#[test]
+#[cfg(unix)]
+fn a_pipe_gets_the_last_records() {
+    let place = Workplace::new();
+    let options = ["--device", "cpu", "--json", "/dev/stderr"];
+    let output = run(&mut place.command(&[&QUICK[..], &options].concat()));
+    assert_eq!(output.status.code(), Some(0));
+    let document = json(&String::from_utf8(output.stderr).unwrap());
+    assert_eq!(document["rows"].as_array().unwrap().len(), 1);
+}
