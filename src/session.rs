@@ -244,8 +244,10 @@ impl Session {
     /// now, the arrays are read when the commands run. The device is not waited for.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] where the session runs on no GPU, and for a buffer without
-    /// the usage STORAGE, of another device, at a misaligned offset, or that overlaps another;
+    /// [`ErrorKind::InvalidRequest`] where the session's device is not one that was made by
+    /// [`Device::from_wgpu`], and for a buffer without the usage STORAGE, of another device of
+    /// the same wgpu instance (another instance's cannot be told apart: do not pass them), at a
+    /// misaligned offset, or that overlaps another;
     /// [`ErrorKind::InvalidShape`] for a slice that is too small, lengths or a mask that do not
     /// fit, and a run that is longer or wider than the session; [`ErrorKind::ExceedsLimits`] for
     /// an array that exceeds the device's largest binding, and where the session keeps sequences

@@ -37,6 +37,9 @@ pub(super) struct Inner {
     pub(super) pipelines: Pipelines,
     pub(super) counters: Counters,
     pub(super) checked: bool,
+    /// The device is the caller's: buffers of its program may be told apart by wgpu. Those of
+    /// another wgpu instance may not, and could be taken for our own.
+    pub(super) foreign: bool,
     pub(super) poller: Poller,
 }
 
@@ -85,7 +88,8 @@ impl GpuContext {
         })?;
         // Failures of our own calls are caught in scopes; what remains is logged, never a panic.
         device.on_uncaptured_error(Arc::new(|error: wgpu::Error| log::error!("wgru: {error}")));
-        Ok(Self::from_device(device, queue, description, capabilities, options.runtime_checks))
+        let checked = options.runtime_checks;
+        Ok(Self::from_device(device, queue, description, capabilities, checked, false))
     }
 
     /// A context on the caller's own device and its queue (wgpu has no way to check that it is),
@@ -117,7 +121,8 @@ impl GpuContext {
             capabilities.measured_gflops = measured_gflops(&description);
         }
         description.capabilities = capabilities.clone();
-        Ok(Self::from_device(device, queue, description, capabilities, options.runtime_checks))
+        let checked = options.runtime_checks;
+        Ok(Self::from_device(device, queue, description, capabilities, checked, true))
     }
 
     /// A context on an open device.
@@ -127,6 +132,7 @@ impl GpuContext {
         description: AdapterDescription,
         capabilities: Capabilities,
         checked: bool,
+        foreign: bool,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -137,6 +143,7 @@ impl GpuContext {
                 pipelines: Pipelines::default(),
                 counters: Counters::default(),
                 checked,
+                foreign,
                 poller: Poller::default(),
             }),
         }

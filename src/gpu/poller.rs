@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use futures_intrusive::channel::shared::oneshot_channel;
 
@@ -26,6 +27,16 @@ pub(super) fn poll(device: &wgpu::Device, poll: wgpu::PollType) -> Polled {
             Err(format!("the device failed: {}", words.collect::<Vec<_>>().join(" ")))
         }
     }
+}
+
+/// Whether the device has taken `submission`: a lost one takes none, without a word. Does not wait.
+pub(super) fn has_taken(device: &wgpu::Device, submission: &wgpu::SubmissionIndex) -> Polled {
+    let poll = wgpu::PollType::Wait {
+        submission_index: Some(submission.clone()),
+        timeout: Some(Duration::ZERO),
+    };
+    let timed_out = wgpu::PollError::Timeout.to_string();
+    self::poll(device, poll).or_else(|e| if e == timed_out { Ok(()) } else { Err(e) })
 }
 
 /// Started at the first async run; ends with the context.

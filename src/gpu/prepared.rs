@@ -10,6 +10,7 @@ use super::context::GpuContext;
 use super::dispatch::Told;
 use super::executor::{FIRST_SUBMISSION, LONGEST_SUBMISSION, MAX_IN_FLIGHT, STEPS_OF_A_DISPATCH};
 use super::pipelines::Pipeline;
+use super::poller::has_taken;
 use super::resources::{buffer, command_encoder, device_error, scoped, watched};
 use super::session::{BindKey, GpuSession};
 use super::staging::Waiting;
@@ -26,8 +27,8 @@ use crate::plan::{
 /// session's other runs: each run reads only what it has written itself and what its arrays hold,
 /// so any number of them may follow each other on the queue, in any order. Two runs of one session
 /// must not be *under way* together: a host run of the session consists of several submissions, so
-/// no other thread may submit a prepared run of the same session until it has returned. A session
-/// for each thread is free of that.
+/// nobody, on this thread or another, may submit a prepared run of the same session until it has
+/// returned, or its future has ended or been dropped. A session of its own is free of that.
 #[derive(Debug)]
 pub struct PreparedRun {
     context: GpuContext,
@@ -157,7 +158,13 @@ impl PreparedRun {
                 (more, inner.queue.submit([encoder.finish()]))
             })?;
             if !more {
-                return Ok(last);
+                return match has_taken(&inner.device, &last) {
+                    Ok(()) => Ok(last),
+                    Err(e) => Err(Error::new(
+                        ErrorKind::DeviceLost,
+                        format!("{}: a run was not taken: {e}", self.context.adapter()),
+                    )),
+                };
             }
             length = (2 * length).min(LONGEST_SUBMISSION);
             submitted.push_back(last);
@@ -178,6 +185,16 @@ fn begin(encoder: &mut wgpu::CommandEncoder) -> wgpu::ComputePass<'static> {
 impl GpuSession {
     /// Prepares a run within the session's shape; lengths are checked here.
     pub(crate) fn prepare_buffers(&self, io: &BufferIo<'_>) -> Result<PreparedRun> {
+        if !self.context.inner.foreign {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "buffers were given to a session on the {}, which wgru opened itself; runs on a \
+                     caller's buffers need the device that the buffers are of (from_wgpu)",
+                    self.context.adapter()
+                ),
+            ));
+        }
         let config = self.gru.config();
         let order = RowOrder::new(io.shape, io.lengths)?;
         let bound = BoundArrays::check(&self.context, config, io)?;

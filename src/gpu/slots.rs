@@ -339,7 +339,9 @@ impl GpuSession {
         self.uploads.seal();
         let index = self.submit(encoder)?;
         let context = self.context.clone();
-        self.uploads.rotate(&context, &index, waiting).await
+        self.uploads.rotate(&context, &index, waiting).await?;
+        // A lost device takes a submission without a word: its end tells.
+        context.wait(&index, waiting).await
     }
 }
 

@@ -75,7 +75,8 @@ impl GpuContext {
             workgroup_memory: 0,
             capabilities: capabilities.clone(),
         };
-        let context = Self::from_device(device, queue, description, capabilities.clone(), true);
+        let context =
+            Self::from_device(device, queue, description, capabilities.clone(), true, true);
         let uncaught = Uncaught::default();
         let list = Arc::clone(&uncaught);
         let record = move |error: wgpu::Error| list.lock().unwrap().push(error.to_string());
