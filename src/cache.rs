@@ -203,11 +203,12 @@ fn open<T: DeserializeOwned>(
     }
     let stored: Stored = serde_json::from_value(json).map_err(|e| format!("it is damaged: {e}"))?;
     if stored.kind != kind.name || stored.subject != key.subject {
-        return Err(format!("it is the {} of something else, {}", stored.kind, stored.subject));
+        let of = shown(&format!("{} of {}", stored.kind, stored.subject));
+        return Err(format!("it is of something else, {of}"));
     }
     let this = env!("CARGO_PKG_VERSION");
     if stored.crate_version != this {
-        return Err(format!("it is stale: written by wgru {}", stored.crate_version));
+        return Err(format!("it is stale: written by version {}", shown(&stored.crate_version)));
     }
     if stored.kind_version != kind.version {
         return Err(format!(
@@ -216,9 +217,19 @@ fn open<T: DeserializeOwned>(
         ));
     }
     if stored.state != key.state {
-        return Err(format!("it is stale: of {}, now there is {}", stored.state, key.state));
+        let state = shown(&stored.state);
+        return Err(format!("it is stale: of {state}, now there is {}", key.state));
     }
     serde_json::from_value(stored.record).map_err(|e| format!("it is damaged: {e}"))
+}
+
+/// What a file says, fit for a line: quoted, and not all of it where it is long.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
 }
 
 /// `KIND-NAME-HASH.json`: the name for people, the hash of the whole subject for the program.

@@ -31,47 +31,45 @@ pub(crate) fn input_quads(config: &GruConfig, layer: usize) -> usize {
     }
 }
 
-/// Packs blocks `blocks` of the input matrices of `gates` of a cell of `layer` into `out`.
+/// The part of a cell's matrices of one sort that is packed at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) gates: &'a [Gate],
+    pub(crate) layout: &'a MatrixLayout,
+    pub(crate) blocks: Range<usize>,
+    pub(crate) precision: Precision,
+}
+
+/// Packs a part of the input matrices of a cell of `layer` into `out`.
 pub(crate) fn pack_input(
     config: &GruConfig,
     layer: usize,
     cell: &CellWeights,
-    gates: &[Gate],
-    layout: &MatrixLayout,
-    blocks: Range<usize>,
-    precision: Precision,
+    part: &Part<'_>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let planes: Vec<_> = gates.iter().map(|g| &cell.input[*g as usize]).collect();
-    pack(&planes, layout, blocks, precision, out, |c| operand_index(config, layer, c))
+    let planes: Vec<_> = part.gates.iter().map(|g| &cell.input[*g as usize]).collect();
+    pack(&planes, part, out, |c| operand_index(config, layer, c))
 }
 
-/// Packs blocks `blocks` of the recurrent matrices of `gates` into `out`.
-pub(crate) fn pack_recurrent(
-    cell: &CellWeights,
-    gates: &[Gate],
-    layout: &MatrixLayout,
-    blocks: Range<usize>,
-    precision: Precision,
-    out: &mut Vec<u8>,
-) -> Result<()> {
-    let planes: Vec<_> = gates.iter().map(|g| &cell.recurrent[*g as usize]).collect();
-    pack(&planes, layout, blocks, precision, out, |c| c)
+/// Packs a part of the recurrent matrices of a cell into `out`.
+pub(crate) fn pack_recurrent(cell: &CellWeights, part: &Part<'_>, out: &mut Vec<u8>) -> Result<()> {
+    let planes: Vec<_> = part.gates.iter().map(|g| &cell.recurrent[*g as usize]).collect();
+    pack(&planes, part, out, |c| c)
 }
 
 fn pack(
     planes: &[&MatrixView],
-    layout: &MatrixLayout,
-    blocks: Range<usize>,
-    precision: Precision,
+    part: &Part<'_>,
     out: &mut Vec<u8>,
     operand_index: impl Fn(usize) -> usize,
 ) -> Result<()> {
+    let Part { layout, precision, .. } = *part;
     assert_eq!(planes.len(), layout.planes, "a layout is made for its kernel's planes");
     let units_per_block = 4 * layout.lanes;
     let mut values = vec![0f32; 4 * layout.block_vec4s()];
     let mut row = vec![0f32; planes[0].cols()];
-    for block in blocks {
+    for block in part.blocks.clone() {
         values.fill(0.0);
         for (p, view) in planes.iter().enumerate() {
             let end = ((block + 1) * units_per_block).min(view.rows());

@@ -1,6 +1,7 @@
 //! A run on the caller's buffers, ready to be recorded into the caller's commands.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -232,8 +233,8 @@ impl GpuSession {
         for operation in &plan.operations {
             for dispatch in plan.dispatches_of(operation) {
                 let key = BindKey::of(&dispatch);
-                if !made.groups.contains_key(&key) {
-                    made.groups.insert(key, self.bind_group_on(key, &launches)?);
+                if let Entry::Vacant(vacant) = made.groups.entry(key) {
+                    vacant.insert(self.bind_group_on(key, &launches)?);
                 }
             }
         }

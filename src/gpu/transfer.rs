@@ -92,8 +92,9 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
             match window.sequence {
                 HostSequence::Input => {
                     let source = self.inputs.input.slice(s![t, row, ..]);
-                    for (to, from) in slot.iter_mut().zip(source) {
-                        *to = *from;
+                    match source.as_slice() {
+                        Some(from) => slot[..from.len()].copy_from_slice(from),
+                        None => slot.iter_mut().zip(source).for_each(|(to, from)| *to = *from),
                     }
                 }
                 HostSequence::Layer(layer) => {

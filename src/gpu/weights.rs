@@ -4,7 +4,7 @@ use super::context::GpuContext;
 use super::resources::buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Gru;
-use crate::pack::{pack_biases, pack_input, pack_recurrent};
+use crate::pack::{Part, pack_biases, pack_input, pack_recurrent};
 use crate::plan::{Matrix, Plan};
 
 /// The weight and bias buffers of a network, packed for one plan's kernels.
@@ -32,15 +32,17 @@ impl DeviceWeights {
                     for direction in 0..config.num_directions() {
                         let cell = gru.weights().cell(placement.layer, direction);
                         bytes.clear();
-                        let (layout, blocks) = (&placement.layout, slice.blocks.clone());
-                        let (layer, gates) = (placement.layer, placement.kernel.gates());
+                        let part = Part {
+                            gates: placement.kernel.gates(),
+                            layout: &placement.layout,
+                            blocks: slice.blocks.clone(),
+                            precision,
+                        };
                         match placement.matrix {
-                            Matrix::Input => pack_input(
-                                config, layer, cell, gates, layout, blocks, precision, &mut bytes,
-                            )?,
-                            Matrix::Recurrent => {
-                                pack_recurrent(cell, gates, layout, blocks, precision, &mut bytes)?;
+                            Matrix::Input => {
+                                pack_input(config, placement.layer, cell, &part, &mut bytes)?;
                             }
+                            Matrix::Recurrent => pack_recurrent(cell, &part, &mut bytes)?,
                         }
                         write(&made, at, &bytes)?;
                         at += bytes.len() as u64;

@@ -66,10 +66,12 @@ impl Capabilities {
             (false, true) => 5_000_000_000,
             (false, false) => 50_000_000_000,
         };
-        // Kernels reach a fifth of the peak, or more. Casts saturate.
+        // Kernels reach a fifth of the peak, or more. No device is a hundred times slower than its
+        // class: a rate that says so is wrong, and must not cut a run into pieces without number.
+        // Casts saturate.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let measured = self.measured_gflops.map(|rate| (rate * 1e9 * 0.05 / 5.0) as u64);
-        measured.map_or(of_class, |flops| flops.clamp(1_000_000, of_class))
+        measured.map_or(of_class, |flops| flops.clamp(of_class / 100, of_class))
     }
 
     /// Floating-point operations of one workgroup in a dispatch: as [`dispatch_flops`]

@@ -58,7 +58,7 @@ impl FamilyChoice {
         }
     }
 
-    /// The table. For software adapters it is measured (llvmpipe). For discrete GPUs it is from a
+    /// The table. For software adapters it is measured (llvmpipe, SwiftShader). For discrete GPUs it is from a
     /// cost model of one large GPU: weights that stay in registers beat a dispatch a step at
     /// every batch. Elsewhere the step kernels stand until a measurement says otherwise.
     ///

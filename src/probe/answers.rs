@@ -118,7 +118,8 @@ impl ProbeReport {
     /// Units of the largest hidden layer whose recurrent weights, all three gates in f32, stay in
     /// the registers of one workgroup.
     pub fn resident_units(&self) -> Option<u64> {
-        let held = |invocations| Some(invocations * self.resident_values(invocations)?);
+        let held =
+            |invocations: u64| Some(invocations.saturating_mul(self.resident_values(invocations)?));
         let values = held(256).max(held(512))?;
         Some((values / 3).isqrt())
     }

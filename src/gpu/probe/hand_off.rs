@@ -38,7 +38,13 @@ impl Probe<'_> {
     /// Ends at the first case in which a workgroup waited in vain; a device that is lost over it is
     /// a result too, since everything else has been measured.
     pub(super) fn hand_offs_among(&mut self, workgroups: &[u32], patience: u32) -> Result<()> {
-        let lab = self.open(wgpu::Features::IMMEDIATES)?;
+        let lab = match self.open(wgpu::Features::IMMEDIATES) {
+            Ok(lab) => lab,
+            Err(error) => {
+                self.missing(Quantity::HandOffLatency, "", error.to_string());
+                return Ok(());
+            }
+        };
         for workgroups in workgroups {
             for words in WORDS {
                 let case = format!("{workgroups} workgroups, {words} words each");

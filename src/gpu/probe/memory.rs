@@ -73,6 +73,10 @@ impl Probe<'_> {
     }
 }
 
+/// Elements that a dispatch moves before anything is known of the device's speed: a slow one must
+/// meet no watchdog.
+const PIECE: u32 = (32 << 20) / 16;
+
 fn elements(bytes: u64) -> u32 {
     u32::try_from(bytes / 16).expect("buffers of probes are small")
 }
@@ -106,8 +110,11 @@ impl Streams {
         let grid = (made.elements / LANES).clamp(1, workgroups);
         let stride = grid * LANES;
         let bound = lab.bind(&made.fill, true, &[(2, &made.source)])?;
-        let params = [made.elements.div_ceil(stride), made.elements - 1, stride, 0];
-        lab.run(&bound, params, [grid, 1], 1)?;
+        let rounds = (PIECE / stride).max(1);
+        for first in (0..made.elements).step_by((rounds * stride) as usize) {
+            let rounds = rounds.min((made.elements - first).div_ceil(stride));
+            lab.run(&bound, [rounds, made.elements - 1, stride, first], [grid, 1], 1)?;
+        }
         made.check_words(lab, &made.source, made.elements)?;
         Ok(made)
     }
@@ -158,8 +165,9 @@ impl Streams {
             lab.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.clear_buffer(&self.target, 0, None);
         lab.queue.submit([encoder.finish()]);
-        run(elements.div_ceil(UNROLLED * step))?;
-        self.check_words(lab, &self.target, elements)?;
+        let rounds = elements.min(PIECE).div_ceil(UNROLLED * step);
+        run(rounds)?;
+        self.check_words(lab, &self.target, elements.min(rounds * UNROLLED * step))?;
 
         let timing = pace.measure(1 << 20, run)?;
         let copies = f64::from(step) * f64::from(UNROLLED) * f64::from(timing.scale);
