@@ -89,8 +89,8 @@ pub(crate) fn measure(
         Ok(expected) => expected,
         Err(expected) => {
             // Verification, three runs, and one that the device times.
-            let runs = if expected > LONG { 3 } else { 2 + FEWEST_RUNS as u32 };
-            if let Some(reason) = effort.refusal(expected * runs) {
+            let runs = if expected > LONG { 3.0 } else { 2.0 + FEWEST_RUNS as f64 };
+            if let Some(reason) = effort.refusal(expected.mul_f64(runs)) {
                 return Ok(Outcome::Skipped(reason));
             }
             expected
@@ -104,7 +104,7 @@ pub(crate) fn measure(
     if let (Some(other), Some(verified)) = (other, &mut record.verified) {
         let allowed = if target.precision() == wgru::Precision::F32 { CLOSE } else { CLOSE_F16 };
         let difference = check::difference(&output, other);
-        if !(difference <= allowed) {
+        if difference.is_nan() || difference > allowed {
             return Ok(Outcome::Wrong(format!(
                 "the output differs from the CPU engine's by {difference:e}"
             )));

@@ -83,7 +83,7 @@ pub(crate) fn line(record: &Record, title: &str, cpu_ms: Option<f64>) -> String 
 pub(crate) fn number(value: Option<f64>) -> String {
     match value {
         None => "-".into(),
-        Some(v) if v == 0.0 => "0".into(),
+        Some(0.0) => "0".into(),
         Some(v) if v >= 99.95 => format!("{v:.0}"),
         Some(v) if v >= 9.995 => format!("{v:.1}"),
         Some(v) if v >= 0.9995 => format!("{v:.2}"),

@@ -154,10 +154,11 @@ fn marks(
             "<line class=\"cross\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>\
              <circle style=\"--c:{}\" class=\"dot\" cx=\"{at:.1}\" cy=\"{:.1}\" r=\"5\"/>\
              <text class=\"label\" x=\"{to:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">GPU ahead \
-             from {batch:.0} rows</text>",
+             from {} rows</text>",
             line.color,
             y(ms),
-            top + 10.0 + 16.0 * i as f64
+            top + 10.0 + 16.0 * i as f64,
+            batch.ceil()
         );
     }
 }
