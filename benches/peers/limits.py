@@ -1,6 +1,6 @@
 """How near the processor's limits a comparison comes, as a Markdown table.
 
-    python limits.py LIMITS RECORD       # of limits/ and of compare.py cpu
+    python limits.py LIMITS RECORD...    # of limits/ and of compare.py cpu
 
 The limit of a row is the larger of two times a step: its recurrent weights over the bandwidth of
 the cache that holds a thread's share of them, and its multiply-adds over the peak; plus the
@@ -39,8 +39,8 @@ def limit(row, limits, threads):
 
 
 def main():
-    limits, record = (json.loads(Path(name).read_text()) for name in sys.argv[1:3])
-    rows = record["rows"]
+    limits, *records = (json.loads(Path(name).read_text()) for name in sys.argv[1:])
+    rows = [row for record in records for row in record["rows"]]
     print("| row | reset | wgru ms | limit ms | of the limit | bound by | onnxruntime / wgru |")
     print("|---|---|---:|---:|---:|---|---:|")
     for row in rows:

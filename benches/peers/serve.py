@@ -31,12 +31,13 @@ def serve(engine, version, load):
                 network.output().astype("<f4").tofile(rest)
                 say({"ok": True})
             elif word == "time":
-                seconds = []
+                seconds, cpu_seconds = [], []
                 for _ in range(int(rest)):
-                    began = time.perf_counter()
+                    began, cpu = time.perf_counter(), time.process_time()
                     network.run()
+                    cpu_seconds.append(time.process_time() - cpu)
                     seconds.append(time.perf_counter() - began)
-                say({"seconds": seconds})
+                say({"seconds": seconds, "cpu_seconds": cpu_seconds})
             else:
                 say({"error": f"unknown line {word!r}"})
         except Unsupported as error:

@@ -9,7 +9,9 @@ use crate::plan::{Outside, Places};
 use crate::sequence::check_mask;
 use crate::shape::{SequenceShape, checked_product};
 
-/// The arrays of a run in the caller's own buffers, of the device that the session runs on.
+/// The arrays of a run in the caller's own buffers, of the device that the session runs on. (wgpu
+/// cannot tell objects of several instances apart: a buffer of another `wgpu::Instance` is taken
+/// for whatever the session's instance has under its number.)
 ///
 /// Each is f32, row-major, tightly packed, and begins where its slice does, at a multiple of 4
 /// bytes; a slice may be longer than its array. Buffers need `BufferUsages::STORAGE` and nothing

@@ -241,7 +241,7 @@ impl Recorder<'_, '_, '_> {
         let serial = self.submissions;
         self.submitted.push_back(Submission { serial, index: index.clone() });
         if !self.filling.is_empty() {
-            let (buffer, mapping) = self.session.downloads.turn();
+            let (buffer, mapping) = self.session.downloads.turn(&self.context);
             let pieces = std::mem::take(&mut self.filling);
             self.pending.push_back(Filled { buffer, mapping, serial, pieces });
         }

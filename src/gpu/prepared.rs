@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::buffers::{Bound, BoundArrays, BufferIo, name};
 use super::context::GpuContext;
 use super::dispatch::Told;
-use super::executor::{FIRST_SUBMISSION, LONGEST_SUBMISSION, MAX_IN_FLIGHT};
+use super::executor::{FIRST_SUBMISSION, LONGEST_SUBMISSION, MAX_IN_FLIGHT, STEPS_OF_A_DISPATCH};
 use super::pipelines::Pipeline;
 use super::resources::{buffer, command_encoder, device_error, scoped, watched};
 use super::session::{BindKey, GpuSession};
@@ -104,11 +104,10 @@ impl PreparedRun {
     ) -> bool {
         let mut pass: Option<wgpu::ComputePass<'static>> = None;
         let mut told = Told::default();
-        for count in 0.. {
-            if count == most {
-                return true;
-            }
-            let Some(command) = commands.next() else { break };
+        let mut recorded = 0;
+        while recorded < most {
+            let Some(command) = commands.next() else { return false };
+            recorded += 1;
             if !matches!(command, Command::Dispatch(_)) {
                 told = Told::default();
             }
@@ -134,6 +133,7 @@ impl PreparedRun {
                 }
                 Command::Move(Move::Operation(_)) => unreachable!("given as its dispatches"),
                 Command::Dispatch(dispatch) => {
+                    recorded += dispatch.steps / STEPS_OF_A_DISPATCH;
                     let pass = pass.get_or_insert_with(|| begin(encoder));
                     let key = BindKey::of(&dispatch);
                     let pipeline = &self.pipelines[&dispatch.kernel];
@@ -141,7 +141,7 @@ impl PreparedRun {
                 }
             }
         }
-        false
+        true
     }
 
     /// Submits the run by itself, in pieces; waits for earlier pieces where many are in flight.
@@ -233,8 +233,8 @@ impl GpuSession {
         for operation in &plan.operations {
             for dispatch in plan.dispatches_of(operation) {
                 let key = BindKey::of(&dispatch);
-                if let Entry::Vacant(vacant) = made.groups.entry(key) {
-                    vacant.insert(self.bind_group_on(key, &launches)?);
+                if let Entry::Vacant(missing) = made.groups.entry(key) {
+                    missing.insert(self.bind_group_on(key, &launches)?);
                 }
             }
         }

@@ -7,7 +7,7 @@ use ndarray::{Array3, ArrayView3, ArrayViewMut3, s};
 
 use super::executor;
 use super::pipelines::Pipeline;
-use super::resources::{buffer, scoped};
+use super::resources::{buffer, command_encoder, scoped};
 use super::session::GpuSession;
 use super::staging::Waiting;
 use crate::error::{Error, ErrorKind, Result};
@@ -294,7 +294,7 @@ impl Pieces {
     ) -> Result<()> {
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
         let index = session.submit(encoder)?;
-        let (filled, mapping) = session.downloads.turn();
+        let (filled, mapping) = session.downloads.turn(&session.context);
         session.context.wait(&index, waiting).await?;
         session.context.mapped(mapping).await?;
         {
@@ -321,8 +321,7 @@ impl Pieces {
 
 impl GpuSession {
     fn encoder(&self) -> wgpu::CommandEncoder {
-        let label = wgpu::CommandEncoderDescriptor { label: Some("wgru.slots") };
-        self.context.inner.device.create_command_encoder(&label)
+        command_encoder(&self.context.inner.device)
     }
 
     fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex> {

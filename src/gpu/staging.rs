@@ -6,17 +6,20 @@ use std::collections::VecDeque;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use super::context::{GpuContext, PATIENCE};
-use super::resources::{buffer, scoped};
+use super::resources::{buffer, scoped, watched};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) type Mapping = OneshotReceiver<Result<(), wgpu::BufferAsyncError>>;
 
 /// A mapping of all of `buffer`; the receiver resolves once it is there.
-pub(super) fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapping {
+pub(super) fn map(device: &wgpu::Device, buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapping {
     let (sender, receiver) = oneshot_channel();
-    buffer.map_async(mode, .., move |result| {
-        // The receiver may be gone: its run was dropped.
-        let _ = sender.send(result);
+    // Where the call itself fails, so does the mapping.
+    watched(device, || {
+        buffer.map_async(mode, .., move |result| {
+            // The receiver may be gone: its run was dropped.
+            let _ = sender.send(result);
+        });
     });
     receiver
 }
@@ -85,7 +88,7 @@ impl UploadRing {
         let (current, spare) = (make()?, make()?);
         // The spare one joins the queue as if a submission had used it.
         spare.unmap();
-        let mapping = map(&spare, wgpu::MapMode::Write);
+        let mapping = map(&context.inner.device, &spare, wgpu::MapMode::Write);
         let inner = &context.inner;
         let submission = scoped(&inner.device, "a submission", || inner.queue.submit([]))?;
         Ok(Self { size, current, used: 0, in_flight: [(spare, mapping, submission)].into() })
@@ -126,7 +129,7 @@ impl UploadRing {
         submission: &wgpu::SubmissionIndex,
         waiting: Waiting,
     ) -> Result<()> {
-        let mapping = map(&self.current, wgpu::MapMode::Write);
+        let mapping = map(&context.inner.device, &self.current, wgpu::MapMode::Write);
         self.in_flight.push_back((self.current.clone(), mapping, submission.clone()));
         let (next, mapping, submission) =
             self.in_flight.pop_front().expect("one buffer is always in flight");
@@ -169,9 +172,9 @@ impl DownloadRing {
     }
 
     /// Maps the current buffer after the submission that fills it, and takes the other one.
-    pub(super) fn turn(&mut self) -> (wgpu::Buffer, Mapping) {
+    pub(super) fn turn(&mut self, context: &GpuContext) -> (wgpu::Buffer, Mapping) {
         let filled = self.buffers[self.current].clone();
-        let mapping = map(&filled, wgpu::MapMode::Read);
+        let mapping = map(&context.inner.device, &filled, wgpu::MapMode::Read);
         self.current = 1 - self.current;
         self.used = 0;
         (filled, mapping)

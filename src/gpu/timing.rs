@@ -164,7 +164,7 @@ impl Timer {
             encoder.copy_buffer_to_buffer(&resolved, 0, &readable, 0, size);
             inner.queue.submit([encoder.finish()])
         })?;
-        let mapping = map(&readable, wgpu::MapMode::Read);
+        let mapping = map(&inner.device, &readable, wgpu::MapMode::Read);
         context.wait(&submission, waiting).await?;
         context.mapped(mapping).await?;
         let view = readable

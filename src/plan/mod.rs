@@ -66,7 +66,7 @@ pub struct PlanOptions {
     /// Run the layers of a forward or reverse network as a wavefront: a dispatch of the step
     /// kernels runs every layer, each one step behind the layer below. Default: where the
     /// planner's table says that it pays; [`KernelFamily::Sequence`] has a wavefront of chunks of
-    /// its own. Results do not depend on it.
+    /// its own. `Some(true)` asks for the step kernels, whose results do not depend on it.
     pub wavefront: Option<bool>,
     /// Keep the sequences between layers on the device whatever it takes, in tiles of few rows:
     /// what runs encoded into a caller's commands need. Default: bidirectional networks whose

@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 
 use ndarray::{Array3, ArrayView3, Axis, concatenate, s};
 use wgru::{
-    Device, Directions, ErrorKind, GruConfig, Inputs, Output, PlanOptions, SequenceShape, Session,
+    Device, Directions, ErrorKind, GruConfig, Inputs, KernelFamily, Output, PlanOptions,
+    SequenceShape, Session,
 };
 
 use crate::EngineTest;
@@ -264,8 +265,12 @@ fn wavefront_changes_no_bit(engine: &Engine) {
                 let given = Given { mask, ..STATE_AND_LENGTHS };
                 let problem = Problem::new(network.gru(), [7, 9], given, 13);
                 let inputs = problem.inputs();
-                let options = PlanOptions { wavefront: Some(false), ..PlanOptions::default() };
-                let mut session = engine.session_with(&problem.gru, inputs.shape(), &options);
+                let layered = PlanOptions {
+                    family: Some(KernelFamily::Step),
+                    wavefront: Some(false),
+                    ..PlanOptions::default()
+                };
+                let mut session = engine.session_with(&problem.gru, inputs.shape(), &layered);
                 let (whole, all_layers) = session.run_layers(&inputs).unwrap();
                 for (steps, rows) in [(20, 9), (1, 4), (3, 8)] {
                     let options = PlanOptions {

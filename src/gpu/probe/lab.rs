@@ -293,7 +293,7 @@ impl Lab {
 
     /// Maps all of `buffer` and waits until it is.
     pub(super) fn map(&self, buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Result<()> {
-        let mapping = super::super::staging::map(buffer, mode);
+        let mapping = super::super::staging::map(&self.device, buffer, mode);
         self.wait(None)?;
         match pollster::block_on(mapping.receive()) {
             Some(Ok(())) => Ok(()),

@@ -8,12 +8,13 @@
 //! | (none, at the start) | `{"engine", "version"}` |
 //! | `load FOLDER` | `{"ok": true}` or `{"unsupported": reason}` |
 //! | `output FILE` | runs once and writes `[T, B, D*H]` as little-endian f32: `{"ok": true}` |
-//! | `time N` | `{"seconds": [..]}`: N runs, each from the input in host memory to the output there |
+//! | `time N` | `{"seconds": [..], "cpu_seconds": [..]}`: N runs, each from the input in host memory to the output there; by the clock, and of all the process's threads |
 
 use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use cpu_time::ProcessTime;
 use serde::Deserialize;
 
 /// The numbers of `case.json`.
@@ -167,7 +168,9 @@ pub fn serve(
             },
             "time" => match (network.as_deref_mut(), rest.parse()) {
                 (Some(network), Ok(count)) => match time(network, count) {
-                    Ok(seconds) => serde_json::json!({ "seconds": seconds }),
+                    Ok([seconds, cpu]) => {
+                        serde_json::json!({ "seconds": seconds, "cpu_seconds": cpu })
+                    }
                     Err(reason) => serde_json::json!({ "error": reason }),
                 },
                 _ => serde_json::json!({ "error": "no case is loaded, or no number of runs" }),
@@ -184,14 +187,15 @@ fn output(network: &mut dyn Network, path: &str) -> Result<(), String> {
     std::fs::write(path, bytes).map_err(|e| format!("{path}: {e}"))
 }
 
-fn time(network: &mut dyn Network, count: usize) -> Result<Vec<f64>, String> {
-    let mut seconds = Vec::with_capacity(count);
+fn time(network: &mut dyn Network, count: usize) -> Result<[Vec<f64>; 2], String> {
+    let mut times = [Vec::with_capacity(count), Vec::with_capacity(count)];
     for _ in 0..count {
-        let began = Instant::now();
+        let (began, cpu) = (Instant::now(), ProcessTime::now());
         network.run()?;
-        seconds.push(began.elapsed().as_secs_f64());
+        times[1].push(cpu.elapsed().as_secs_f64());
+        times[0].push(began.elapsed().as_secs_f64());
     }
-    Ok(seconds)
+    Ok(times)
 }
 
 fn say(answer: &serde_json::Value) {

@@ -1,4 +1,4 @@
-//! rten with two threads on the case's ONNX model.
+//! rten on the case's ONNX model: `peer-rten [THREADS]`, by default 2.
 
 use std::sync::Arc;
 
@@ -37,7 +37,8 @@ impl Network for Loaded {
 }
 
 fn main() {
-    let threads = Arc::new(ThreadPool::with_num_threads(2));
+    let threads = std::env::args().nth(1).and_then(|t| t.parse().ok()).unwrap_or(2);
+    let threads = Arc::new(ThreadPool::with_num_threads(threads));
     peer::serve("rten", "0.27.0", |case| {
         let model = Model::load_file(case.folder.join("model.onnx")).map_err(|e| e.to_string())?;
         let id = |name: &str| model.node_id(name).map_err(|e| e.to_string());

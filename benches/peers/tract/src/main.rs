@@ -1,4 +1,4 @@
-//! tract with two threads on the case's ONNX model.
+//! tract on the case's ONNX model: `peer-tract [THREADS]`, by default 2.
 
 use std::sync::Arc;
 
@@ -39,7 +39,8 @@ fn load(case: &Case) -> TractResult<Arc<TypedRunnableModel>> {
 }
 
 fn main() {
-    set_default_executor(Executor::multithread(2));
+    let threads = std::env::args().nth(1).and_then(|t| t.parse().ok()).unwrap_or(2);
+    set_default_executor(Executor::multithread(threads));
     peer::serve("tract", "0.23.9", |case| {
         let model = load(&case).map_err(|e| format!("{e:#}"))?;
         Ok(Box::new(Loaded { case, model, output: None }))
