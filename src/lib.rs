@@ -46,6 +46,9 @@
 //! Arrays are time-major as in PyTorch; [`Inputs::batch_first`] says otherwise.
 //! [`Session::run_async`] is the same call as a future.
 //!
+//! Sequences that arrive piece by piece have [`Streams`]: N states that stay on the device, any of
+//! which a call advances, each by any number of steps.
+//!
 //! # Proof
 //!
 //! [`reference`](mod@reference) is an independent f64 oracle. [`Session::verify`] runs the

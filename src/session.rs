@@ -202,6 +202,11 @@ impl Session {
         self.shape
     }
 
+    /// The precision of stored weights.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The network.
     pub fn gru(&self) -> &Gru {
         &self.gru

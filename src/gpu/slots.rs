@@ -11,7 +11,6 @@ use super::resources::{buffer, command_encoder, scoped};
 use super::session::GpuSession;
 use super::staging::Waiting;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::Kernel;
 use crate::plan::{Plan, SlotLayout, SlotList};
 use crate::sequence::{Inputs, OutputViews};
 
@@ -64,33 +63,55 @@ impl GpuSlots {
         let variant = plan.slot_variant();
         let pipeline =
             inner.pipelines.get(&inner.device, &inner.counters, inner.checked, &variant)?;
-        let bind_groups = (0..2 * session.arenas.len())
+        let current = vec![Current::Zero; slots];
+        let bind_groups = Vec::new();
+        let mut made = Self {
+            layout,
+            slots: states,
+            list_layout,
+            list,
+            pipeline: Arc::clone(&pipeline),
+            bind_groups,
+            current,
+        };
+        made.set_pipeline(session, pipeline)?;
+        Ok(made)
+    }
+
+    /// Takes `pipeline`, and makes its bind groups.
+    pub(super) fn set_pipeline(
+        &mut self,
+        session: &GpuSession,
+        pipeline: Arc<Pipeline>,
+    ) -> Result<()> {
+        let inner = &session.context.inner;
+        self.bind_groups = (0..2 * session.arenas.len())
             .map(|index| {
                 inner.counters.bind_group();
-                let record = list_layout.record(index / 2, index % 2 == 1);
+                let record = self.list_layout.record(index / 2, index % 2 == 1);
+                let entry = |binding, buffer, offset| wgpu::BindGroupEntry {
+                    binding,
+                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer,
+                        offset,
+                        size: None,
+                    }),
+                };
                 scoped(&inner.device, "bind group wgru.slot_exchange", || {
-                    let entry = |binding, buffer, offset| wgpu::BindGroupEntry {
-                        binding,
-                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer,
-                            offset,
-                            size: None,
-                        }),
-                    };
                     inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                        label: Some(Kernel::SlotExchange.name()),
+                        label: Some("wgru.slot_exchange"),
                         layout: &pipeline.layout,
                         entries: &[
-                            entry(0, &list, record),
-                            entry(1, &states, 0),
+                            entry(0, &self.list, record),
+                            entry(1, &self.slots, 0),
                             entry(2, &session.arenas[index / 2], 0),
                         ],
                     })
                 })
             })
             .collect::<Result<_>>()?;
-        let current = vec![Current::Zero; slots];
-        Ok(Self { layout, slots: states, list_layout, list, pipeline, bind_groups, current })
+        self.pipeline = pipeline;
+        Ok(())
     }
 
     /// Bytes of device memory.

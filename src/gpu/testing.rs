@@ -6,6 +6,7 @@ use super::adapters::{AdapterDescription, AdapterKind};
 use super::context::GpuContext;
 use super::pipelines::compile;
 use super::session::GpuSession;
+use super::slots::GpuSlots;
 use crate::error::Result;
 use crate::kernels::Kernel;
 use crate::plan::Capabilities;
@@ -158,5 +159,15 @@ impl GpuSession {
         self.pipelines.insert(kernel, Arc::new(made));
         self.bind_groups.clear();
         Ok(())
+    }
+}
+
+impl GpuSlots {
+    /// Exchanges states with `wgsl` from now on.
+    pub(crate) fn replace_kernel(&mut self, session: &GpuSession, wgsl: &str) -> Result<()> {
+        let inner = &session.context.inner;
+        let variant = session.plan().slot_variant();
+        let made = compile(&inner.device, &inner.counters, inner.checked, &variant, wgsl)?;
+        self.set_pipeline(session, Arc::new(made))
     }
 }

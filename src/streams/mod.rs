@@ -104,12 +104,12 @@ impl Gru {
             return Err(Error::new(ErrorKind::InvalidRequest, message));
         }
         let session = self.session_with(device, call, options)?;
-        let named = check::zeroed_rows(slots)?;
         let states = match &session.engine {
             Engine::Gpu(gpu) => States::Gpu(GpuSlots::new(gpu, slots)?),
             Engine::Cpu(..) => States::Cpu(HostSlots::new(self, slots)?),
             Engine::Reference => States::Reference(HostSlots::new(self, slots)?),
         };
+        let named = check::zeroed_rows(slots)?;
         Ok(Streams { session, states, slots, named })
     }
 }

@@ -13,5 +13,6 @@ mod probe;
 mod relay;
 mod relay_kernels;
 mod shaders;
+mod slots;
 mod support;
 mod translations;

@@ -6,7 +6,7 @@ use crate::plan::{Capabilities, Operation, Plan, PlanOptions};
 use crate::*;
 
 /// What the devices differ in, as far as validation sees it.
-fn devices() -> Vec<Capabilities> {
+pub(super) fn devices() -> Vec<Capabilities> {
     let downlevel = Capabilities::downlevel();
     vec![
         Capabilities { software: true, ..downlevel.clone() },

@@ -23,6 +23,7 @@ mod refusals;
 mod rows;
 mod sharing;
 mod sizes;
+mod slots;
 mod streams;
 mod timing;
 
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     for (module, tests) in modules {
         trials.extend(tests.iter().map(|(name, test)| plain(&format!("{module}::{name}"), *test)));
     }
-    let modules: [(&str, &[EngineTest]); 13] = [
+    let modules: &[(&str, &[EngineTest])] = &[
         ("conformance", conformance::TESTS),
         ("numbers", numbers::TESTS),
         ("laws", laws::TESTS),
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         ("sizes", sizes::TESTS),
         ("sharing", sharing::TESTS),
         ("streams", streams::TESTS),
+        ("slots", slots::TESTS),
         ("allocations", allocations::TESTS),
         ("timing", timing::TESTS),
         ("refusals", refusals::TESTS),
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
         ("interop", interop::TESTS),
     ];
     for (module, tests) in modules {
-        for (name, on, test) in tests {
+        for (name, on, test) in tests.iter() {
             for engine in engines.iter().filter(|engine| on.includes(engine)) {
                 let (engine, test) = (Arc::clone(engine), *test);
                 let name = format!("{module}::{name}::{}", engine.name);

@@ -2,9 +2,7 @@
 //! or on who else takes part.
 
 use ndarray::{Array3, Axis, s};
-use wgru::{
-    Directions, Gru, Inputs, Output, PlanOptions, Precision, SequenceShape, Session, Streams,
-};
+use wgru::{Directions, Gru, Inputs, Output, Plan, PlanOptions, Precision, SequenceShape, Streams};
 
 use crate::EngineTest;
 use crate::compare::{exact, output_difference, same_bits, same_output};
@@ -149,18 +147,24 @@ fn fed_every_way(what: &str, streams: &mut Streams, arrivals: &mut Arrivals, wan
     }
 }
 
-fn offline(engine: &Engine, gru: &Gru, arrivals: &Arrivals, options: &PlanOptions) -> Output {
+/// The streams' sequences as one run of an ordinary session with the same kernels.
+fn offline(engine: &Engine, streams: &Streams, arrivals: &Arrivals) -> Output {
     let inputs = Inputs::new(arrivals.input.view());
-    let mut session: Session = engine.session_with(gru, inputs.shape(), options);
-    run(&mut session, &inputs)
+    let plan = streams.session().plan();
+    let options = PlanOptions {
+        family: plan.map(Plan::family),
+        precision: streams.session().precision(),
+        ..PlanOptions::default()
+    };
+    run(&mut engine.session_with(streams.gru(), inputs.shape(), &options), &inputs)
 }
 
 fn pieces_are_the_whole(engine: &Engine) {
     for network in networks(FORWARD) {
         let gru = network.gru();
         let mut arrivals = Arrivals::new(&gru, [7, 6], 81);
-        let want = offline(engine, &gru, &arrivals, &PlanOptions::default());
         let mut streams = streams(engine, &gru, 13, [7, 6]);
+        let want = offline(engine, &streams, &arrivals);
         assert_eq!((streams.slots(), streams.gru().config()), (13, gru.config()));
         fed_every_way(&label(&network.config), &mut streams, &mut arrivals, &want);
     }
@@ -170,7 +174,6 @@ fn tiles_and_chunks_change_no_bit(engine: &Engine) {
     for reset in RESETS {
         let gru = Network::random(config([5, 17, 3], Directions::Forward, reset), true, 82).gru();
         let mut arrivals = Arrivals::new(&gru, [7, 9], 82);
-        let want = offline(engine, &gru, &arrivals, &PlanOptions::default());
         for (steps, rows) in [(2, 9), (3, 2), (1, 4)] {
             let options = PlanOptions {
                 max_chunk_steps: Some(steps),
@@ -178,18 +181,19 @@ fn tiles_and_chunks_change_no_bit(engine: &Engine) {
                 ..PlanOptions::default()
             };
             let mut streams = streams_with(engine, &gru, 18, [7, 9], &options);
+            let want = offline(engine, &streams, &arrivals);
             let what = format!("reset-{reset}, chunks of {steps}, tiles of {rows}");
             fed_every_way(&what, &mut streams, &mut arrivals, &want);
             arrivals.begin_anew(&mut streams);
         }
         // Less staging than a slot's state takes.
-        let gru = Network::random(config([2, 40, 40], Directions::Forward, reset), true, 82).gru();
+        let gru = Network::random(config([2, 80, 14], Directions::Forward, reset), true, 82).gru();
         let options = PlanOptions { memory_budget: Some(60_000), ..PlanOptions::default() };
         let mut arrivals = Arrivals::new(&gru, [3, 5], 82);
-        let want = offline(engine, &gru, &arrivals, &PlanOptions::default());
         let mut streams = streams_with(engine, &gru, 10, [3, 1], &options);
+        let want = offline(engine, &streams, &arrivals);
         fed_every_way(&format!("reset-{reset}, little memory"), &mut streams, &mut arrivals, &want);
-        let states = Random(82).array((40, 5, 40));
+        let states = Random(82).array((14, 5, 80));
         streams.restore_many(&arrivals.slots, states.view()).unwrap();
         let saved = streams.save_many(&arrivals.slots).unwrap();
         same_bits("restored in little memory", saved.view(), states.view());
@@ -201,8 +205,8 @@ fn f16_pieces_are_the_whole(engine: &Engine) {
     for reset in RESETS {
         let gru = Network::random(config([4, 33, 2], Directions::Forward, reset), true, 83).gru();
         let mut arrivals = Arrivals::new(&gru, [5, 6], 83);
-        let want = offline(engine, &gru, &arrivals, &options);
         let mut streams = streams_with(engine, &gru, 12, [3, 4], &options);
+        let want = offline(engine, &streams, &arrivals);
         fed_every_way(&format!("f16, reset-{reset}"), &mut streams, &mut arrivals, &want);
     }
 }
@@ -348,8 +352,8 @@ fn saved_states_go_on_anywhere(engine: &Engine) {
         let gru = network.gru();
         let what = label(&network.config);
         let mut arrivals = Arrivals::new(&gru, [6, 6], 89);
-        let want = offline(engine, &gru, &arrivals, &PlanOptions::default());
         let mut first = streams(engine, &gru, 12, [6, 6]);
+        let want = offline(engine, &first, &arrivals);
         let thirds = |n: usize| [0, 1, 2, 3, 4, 5].map(|stream| (stream, n));
         arrivals.feed(&mut first, &thirds(2));
         // To other slots of the same streams, one at a time.
