@@ -422,6 +422,8 @@ fn mistakes(engine: &Engine) {
         let session = gru.session(&device, shape).unwrap();
         refused("no GPU", session.prepare(&io), InvalidRequest, &["a GPU"]);
     }
+    let own = gru.session(&engine.device(), shape).unwrap();
+    refused("a device of our own", own.prepare(&io), InvalidRequest, &["from_wgpu"]);
     assert_eq!(program.errors(), [""; 0]);
 }
 
