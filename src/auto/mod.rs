@@ -147,7 +147,10 @@ impl Auto {
                 Calibration::WhereNeeded => self.has_gpu(),
                 Calibration::Never => false,
             };
-        let (costs, measured) = known_costs(&Subject::Cpu, measure, || Ok(Device::cpu()));
+        let known = known_costs(&Subject::Cpu, measure, || Ok(Device::cpu()));
+        // The CPU engine is always there.
+        let assumed = || (Costs::assumed(Subject::Cpu.class()), false);
+        let (costs, measured) = known.unwrap_or_else(|_| assumed());
         let cpu = match gpu_option(options) {
             Some(option) => Err(format!("{option} is of GPUs")),
             None => Ok(costs),
@@ -161,8 +164,10 @@ impl Auto {
                 Err(error) => (Err(error.to_string()), false),
                 Ok(_) => {
                     let open = || Ok(Device::from_context(self.context(gpu)?));
-                    let (costs, measured) = known_costs(&Subject::Gpu(gpu), measure, open);
-                    (Ok(costs), measured)
+                    match known_costs(&Subject::Gpu(gpu), measure, open) {
+                        Ok((costs, measured)) => (Ok(costs), measured),
+                        Err(reason) => (Err(reason), false),
+                    }
                 }
             };
             candidates.push(Candidate { name, costs });
@@ -179,7 +184,7 @@ impl Auto {
 
     fn context(&self, gpu: &AdapterDescription) -> Result<GpuContext> {
         let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(context) = contexts.get(&gpu.index) {
+        if let Some(context) = contexts.get(&gpu.index).filter(|context| context.answers()) {
             return Ok(context.clone());
         }
         let context = GpuContext::open(gpu.index, &GpuOptions::default())?;
@@ -197,6 +202,7 @@ fn gpu_option(options: &PlanOptions) -> Option<&'static str> {
         ("a largest tile", options.max_tile_rows.is_some()),
         ("a kernel family", options.family.is_some()),
         ("a layer wavefront", options.wavefront.is_some()),
+        ("staying on the device", options.on_device),
     ];
     given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
 }
@@ -267,18 +273,22 @@ fn processor() -> String {
 }
 
 /// The costs of `subject`: measured in this process or an earlier one, or now where `measure` is
-/// set; else assumed, and `false`. A device that cannot be measured is one that is assumed.
+/// set; else assumed, and `false`.
+///
+/// # Errors
+/// Why it could not be measured: it is not to be chosen, nor measured again by this process.
 fn known_costs(
     subject: &Subject<'_>,
     measure: bool,
     open: impl FnOnce() -> Result<Device>,
-) -> (Costs, bool) {
-    static KNOWN: Mutex<Vec<(Key, Costs)>> = Mutex::new(Vec::new());
+) -> std::result::Result<(Costs, bool), String> {
+    type Known = std::result::Result<Costs, String>;
+    static KNOWN: Mutex<Vec<(Key, Known)>> = Mutex::new(Vec::new());
     // Held while measuring: two measurements at a time would disturb each other.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let key = subject.key();
-    if let Some((_, costs)) = known.iter().find(|(k, _)| *k == key) {
-        return (costs.clone(), true);
+    if let Some((_, known)) = known.iter().find(|(k, _)| *k == key) {
+        return known.clone().map(|costs| (costs, true));
     }
     let assumed = match subject {
         Subject::Cpu => Costs::assumed(subject.class()),
@@ -290,25 +300,22 @@ fn known_costs(
     let cache = if cfg!(test) { Cache::off() } else { Cache::open() };
     let cached = cache.read::<Costs>(KIND, &key).filter(Costs::is_sound);
     let costs = match cached {
-        Some(costs) => costs,
-        None if !measure => return (assumed, false),
+        Some(costs) => Ok(costs),
+        None if !measure => return Ok((assumed, false)),
         None => match open().and_then(|device| calibrate::measure(&device, &assumed)) {
             Ok(costs) if costs.is_sound() => {
                 cache.keep(KIND, &key, &costs);
-                costs
+                Ok(costs)
             }
-            Ok(_) => return (assumed, false),
+            Ok(_) => return Ok((assumed, false)),
             Err(error) => {
-                log::warn!(
-                    "{} cannot be measured, an ordinary one is assumed: {error}",
-                    key.subject
-                );
-                return (assumed, false);
+                log::warn!("{} cannot be measured: {error}", key.subject);
+                Err(format!("it cannot be measured: {error}"))
             }
         },
     };
     known.push((key, costs.clone()));
-    (costs, true)
+    costs.map(|costs| (costs, true))
 }
 
 #[cfg(test)]

@@ -132,9 +132,10 @@ pub(super) fn enumerate() -> Vec<wgpu::Adapter> {
 }
 
 fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
-    // GL drivers cannot say what they are; Mesa's software rasterisers say it in their name.
-    let software_name =
-        ["llvmpipe", "softpipe", "SwiftShader"].iter().any(|n| info.name.contains(n));
+    // GL drivers cannot say what they are; software rasterisers say it in their name.
+    let name = info.name.to_lowercase();
+    let software = ["llvmpipe", "softpipe", "swiftshader", "basic render", "software"];
+    let software_name = software.iter().any(|part| name.contains(part));
     match info.device_type {
         _ if software_name => AdapterKind::Software,
         wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,

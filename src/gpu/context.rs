@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::adapters::{self, AdapterDescription};
 use super::pipelines::Pipelines;
-use super::poller::Poller;
-use super::resources::{Counters, CreatedObjects};
+use super::poller::{Poller, has_taken};
+use super::resources::{Counters, CreatedObjects, scoped};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Capabilities;
 use crate::probe::ProbeReport;
@@ -147,6 +147,13 @@ impl GpuContext {
                 poller: Poller::default(),
             }),
         }
+    }
+
+    /// Whether the device still takes work: one that was lost does not.
+    pub(crate) fn answers(&self) -> bool {
+        let inner = &self.inner;
+        let submitted = scoped(&inner.device, "a submission", || inner.queue.submit([]));
+        submitted.is_ok_and(|index| has_taken(&inner.device, &index).is_ok())
     }
 
     /// The adapter.

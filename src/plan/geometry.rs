@@ -41,7 +41,7 @@ impl Geometry {
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
-        config.validate()?;
+        super::check_request(config, capabilities, options)?;
         let family = FamilyChoice::choose(config, shape, capabilities, options)?;
         let batch = shape.batch;
         let widest = if capabilities.software { 8 } else { 32 };

@@ -161,18 +161,7 @@ impl Plan {
         capacity: Option<&Memory>,
     ) -> Result<Self> {
         let shape = rows.shape();
-        config.validate()?;
-        capabilities.validate()?;
-        options.validate()?;
-        if config.num_layers > MAX_LAYERS {
-            return Err(Error::new(
-                ErrorKind::ExceedsLimits,
-                format!(
-                    "a plan has {MAX_LAYERS} layers at most, the network {}",
-                    config.num_layers
-                ),
-            ));
-        }
+        check_request(config, capabilities, options)?;
         let kernels = kernels_of(config.reset, geometry.family.family);
         let weights = WeightPlan::new(config, kernels, &geometry, capabilities)?;
         let memory = Memory::solve(config, shape, &geometry, capabilities, options, capacity)?;
@@ -388,6 +377,24 @@ impl Plan {
     pub(crate) fn kernels(&self) -> &'static [Kernel] {
         kernels_of(self.config.reset, self.family())
     }
+}
+
+/// What has to hold before anything is computed from the request.
+pub(crate) fn check_request(
+    config: &GruConfig,
+    capabilities: &Capabilities,
+    options: &PlanOptions,
+) -> Result<()> {
+    config.validate()?;
+    capabilities.validate()?;
+    options.validate()?;
+    if config.num_layers > MAX_LAYERS {
+        return Err(Error::new(
+            ErrorKind::ExceedsLimits,
+            format!("a plan has {MAX_LAYERS} layers at most, the network {}", config.num_layers),
+        ));
+    }
+    Ok(())
 }
 
 fn kernels_of(reset: ResetForm, family: KernelFamily) -> &'static [Kernel] {

@@ -223,6 +223,29 @@ fn a_measured_rate_bounds_the_work_of_a_dispatch() {
     assert!(chunk(&slow) < chunk(&gpu()), "{} {}", chunk(&slow), chunk(&gpu()));
 }
 
+/// Limits that no device has are refused before they are computed with.
+#[test]
+fn impossible_devices_are_errors() {
+    let zero: [fn(&mut Capabilities); 6] = [
+        |c| c.max_storage_binding = 0,
+        |c| c.max_buffer = 0,
+        |c| c.max_workgroups = 0,
+        |c| c.max_invocations = 0,
+        |c| c.uniform_alignment = 0,
+        |c| c.max_uniform_binding = 0,
+    ];
+    for (index, zero) in zero.into_iter().enumerate() {
+        let mut capabilities = gpu();
+        zero(&mut capabilities);
+        for family in [None, Some(KernelFamily::Step), Some(KernelFamily::Sequence)] {
+            let options = PlanOptions { family, ..PlanOptions::default() };
+            let (config, shape) = (GruConfig::new(4, 8), SequenceShape::new(3, 2));
+            let refused = Plan::new(&config, shape, &capabilities, &options).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::UnsupportedDevice, "limit {index}");
+        }
+    }
+}
+
 /// Sizes that no device holds are errors at once: no overflow, no allocation in proportion.
 #[test]
 fn huge_sizes_are_errors() {

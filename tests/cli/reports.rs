@@ -115,7 +115,8 @@ fn plan_adds_up() {
     for (name, kernels) in [("pytorch_f32", 2), ("textbook_two_layers", 3)] {
         let model = model(name);
         let options = ["--steps", "100", "--batch", "5", "--device", &device];
-        let arguments = [&["plan", &model][..], &options].concat();
+        let steps = ["--kernels", "step", "--wavefront", "off"];
+        let arguments = [&["plan", &model][..], &options, &steps].concat();
         let value = json(&place.succeed(&[&arguments[..], &["--json"]].concat()));
         let counts = value["dispatches_by_kernel"].as_object().expect("a map");
         assert_eq!(counts.len(), kernels);

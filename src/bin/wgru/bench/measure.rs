@@ -88,8 +88,10 @@ pub(crate) fn measure(
     let one_run = match first_run(problem, &mut session, &mut record)? {
         Ok(expected) => expected,
         Err(expected) => {
-            // Verification, three runs, and one that the device times.
+            // Verification, three runs, and one that the device times; two more where every layer
+            // of a stack is looked at.
             let runs = if expected > LONG { 3.0 } else { 2.0 + FEWEST_RUNS as f64 };
+            let runs = if problem.row.layers > 1 { runs + 2.0 } else { runs };
             if let Some(reason) = effort.refusal(expected.mul_f64(runs)) {
                 return Ok(Outcome::Skipped(reason));
             }
@@ -274,10 +276,12 @@ fn add_rates(record: &mut Record, problem: &Problem, target: &Target) {
     let cell_steps = (row.steps * row.layers * row.directions()) as f64;
     record.us_per_cell_step = Some(device * 1e3 / cell_steps);
     record.row_steps_per_s = Some(problem.row_steps() as f64 / (whole / 1e3));
-    record.gflops = Some(problem.flops() / device / 1e6);
+    // A coarse clock may give no time at all.
+    record.gflops = Some(problem.flops() / device / 1e6).filter(|v| v.is_finite());
     let bytes = row.recurrent_weights() * target.precision().weight_bytes() as f64;
     let recurrence = record.recurrence_ms.unwrap_or(device);
-    record.weights_gb_per_s = Some(bytes * row.steps as f64 / recurrence / 1e6);
+    let rate = bytes * row.steps as f64 / recurrence / 1e6;
+    record.weights_gb_per_s = Some(rate).filter(|v| v.is_finite());
 }
 
 fn milliseconds(time: Duration) -> f64 {

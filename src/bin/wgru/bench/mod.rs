@@ -76,7 +76,10 @@ pub(crate) struct Args {
         long,
         value_name = "FILE",
         num_args = 1..,
-        conflicts_with_all = ["all", "only", "json", "sweep", "device"]
+        conflicts_with_all = [
+            "all", "only", "json", "sweep", "device", "precision", "reset", "threads", "seconds",
+            "max_seconds", "seed"
+        ]
     )]
     table: Vec<PathBuf>,
 }
@@ -120,16 +123,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let mut bench = Bench::new(effort, args.reset, targets, json);
     bench.all(&rows, args.sweep || html.is_some())?;
-    if let Some(html) = html {
-        html.finish(&html::page(&bench.document))?;
-    }
+    let page = html.map(|html| (html, html::page(&bench.document)));
     let (wrong, failed) = (bench.wrong, bench.failed);
     bench.finish()?;
-    Ok(match (wrong, failed) {
-        (true, _) => ExitCode::from(MISMATCH),
-        (_, true) => ExitCode::from(DEVICE_FAILED),
-        _ => ExitCode::SUCCESS,
-    })
+    if let Some((html, page)) = page {
+        html.finish(&page)?;
+    }
+    let (code, what) = match (wrong, failed) {
+        (true, _) => (MISMATCH, "a result was wrong: it has no time"),
+        (_, true) => (DEVICE_FAILED, "a device failed: what it should run has no time"),
+        _ => return Ok(ExitCode::SUCCESS),
+    };
+    // Standard error may be closed.
+    let _ = writeln!(io::stderr(), "wgru: error: bench: {what}; the rows above say where");
+    Ok(ExitCode::from(code))
 }
 
 /// Records of files, as a table and as a page.
