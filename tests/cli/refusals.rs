@@ -187,6 +187,12 @@ fn weights_that_do_not_fit() {
     refused_with_input(&place, "uneven", &[], &["uneven", "weight_ih_l0", "[7, 6]"]);
     write_weights(&place, "nan", [6, 6], [6, 2], f32::NAN);
     refused_with_input(&place, "nan", &[], &["nan", "weight_ih_l0", "[0, 3]", "NaN"]);
+    let own = ["run", "nan", "--input", "x.npy", "--allow-non-finite", "--output"];
+    for name in ["nan", "x.npy"] {
+        let before = fs::read(place.path(name)).unwrap();
+        assert_words(&place.refuse(&[&own[..], &[name]].concat()), &["--output", name, "reads"]);
+        assert_eq!(fs::read(place.path(name)).unwrap(), before);
+    }
     let allowed = "run nan --input x.npy --output y.npy --device cpu --allow-non-finite";
     place.succeed(&allowed.split(' ').collect::<Vec<_>>());
     assert!(npy::read(&place.path("y.npy"), "<f4").iter().any(|v| v.is_nan()));

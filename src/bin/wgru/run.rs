@@ -71,6 +71,17 @@ impl Args {
                 self.output.display()
             )));
         }
+        for (option, written) in [("--output", Some(&target)), ("--final", final_target.as_ref())] {
+            let Some(written) = written else { continue };
+            for read in [&self.model.model, &self.input] {
+                if written.is_file(read) {
+                    return Err(Failure::Request(format!(
+                        "{option} names {}, which this run reads: another file was wanted",
+                        read.display()
+                    )));
+                }
+            }
+        }
         for warning in &gru.description().warnings {
             note(&format!("warning: {warning}"));
         }
@@ -134,6 +145,12 @@ impl<'a> Target<'a> {
             }
         };
         self.open.is_none() && full(self.path) == full(other.path)
+    }
+
+    /// Whether it would replace the file at `path`, which exists.
+    fn is_file(&self, path: &Path) -> bool {
+        let (own, other) = (self.path.canonicalize(), path.canonicalize());
+        self.open.is_none() && own.is_ok_and(|own| other.is_ok_and(|other| own == other))
     }
 
     fn write<A: Real>(self, array: ArrayViewD<'_, A>) -> Result<OutputFile, Failure> {
