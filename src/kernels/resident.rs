@@ -99,6 +99,14 @@ impl Resident {
         16 * (self.hidden(kernel) + sums + updates)
     }
 
+    /// Loop iterations of an invocation of `kernel` in each step, those that drivers unroll left out.
+    pub(crate) fn step_iterations(&self, kernel: Kernel) -> u64 {
+        let passes = if kernel == Kernel::SequenceBefore { 2 } else { 1 };
+        let pairs = u64::from((self.rows * self.block_quads).div_ceil(self.invocations()));
+        let block = 1 + u64::from(self.slice_quads()) + pairs;
+        1 + u64::from(self.parts) * (1 + passes * u64::from(self.blocks()) * block)
+    }
+
     /// 32-bit registers of an invocation that hold weights.
     pub(crate) fn weight_registers(&self, precision: Precision) -> u64 {
         u64::from(self.slice_quads()) * 12 * precision.weight_bytes() / 4

@@ -85,6 +85,13 @@ impl Capabilities {
         self.dispatch_flops() / cores
     }
 
+    /// Loop iterations that one invocation of a dispatch may make, all its loops together but for
+    /// those of a few rows or gates, which drivers unroll. Mesa's software rasterisers leave every
+    /// loop after 65535 of them, without a word; half of that is room for what the count leaves out.
+    pub(crate) fn loop_iterations(&self) -> u64 {
+        if self.software { 32_767 } else { u64::MAX }
+    }
+
     /// Checks what no plan can do without.
     ///
     /// # Errors

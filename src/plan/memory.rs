@@ -1,7 +1,7 @@
 //! How much of a run is on the device at once: rows of the batch, steps of a chunk, buffers.
 
 use super::geometry::Geometry;
-use super::{Capabilities, PlanOptions, cascade};
+use super::{Capabilities, PlanOptions, cascade, resident};
 use crate::cell::ResetForm;
 use crate::config::{Directions, GruConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -230,8 +230,10 @@ impl Solver<'_> {
             let steps = memory.chunk_steps as u64;
             let row_step = 6 * (c.hidden_size as u64).saturating_pow(2);
             let group = u64::from(r.tile()).saturating_mul(row_step).saturating_mul(steps);
+            let iterations = steps.saturating_mul(r.step_iterations(resident::kernel(c.reset)));
             steps == 1
-                || group <= self.capabilities.workgroup_flops()
+                || iterations <= self.capabilities.loop_iterations()
+                    && group <= self.capabilities.workgroup_flops()
                     && product(&[step, steps, overlapping]) <= flops
         });
         let most = u64::from(self.capabilities.max_workgroups);

@@ -201,6 +201,21 @@ impl Plan {
 
     /// Checks, before anything is allocated for them, that the pieces of the run can be held.
     fn check_pieces(&self, capabilities: &Capabilities) -> Result<()> {
+        // Products by step and of inputs: a loop over k for each of the matrices of a kernel.
+        let loops = if self.geometry.wavefront { 2 } else { 1 };
+        let placements = self.weights.placements.iter().filter(|p| !p.kernel.is_sequence());
+        let longest = placements.map(|p| loops * p.layout.k_quads as u64).max().unwrap_or(0);
+        if longest > capabilities.loop_iterations() {
+            return Err(Error::new(
+                ErrorKind::ExceedsLimits,
+                format!(
+                    "products over up to {} inputs or units take {longest} loop iterations, a \
+                     dispatch of the device holds {}",
+                    self.config.input_size.max(self.config.output_size()),
+                    capabilities.loop_iterations()
+                ),
+            ));
+        }
         // Dynamic offsets have 32 bits.
         let room = capabilities.max_buffer.min(u64::from(u32::MAX)) / self.uniform_stride;
         let (launches, most) = (self.most_launches(), room.min(MAX_LAUNCHES));

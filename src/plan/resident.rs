@@ -64,6 +64,13 @@ pub(super) fn choose(
              {limit} at most"
         ));
     }
+    let (iterations, most) =
+        (resident.step_iterations(kernel(c.reset)), capabilities.loop_iterations());
+    if iterations > most {
+        return Err(format!(
+            "a step takes {iterations} loop iterations, a dispatch of the device holds {most}"
+        ));
+    }
     let wanted = if capabilities.software { 4 } else { batch.div_ceil(GOOD_WORKGROUPS).min(8) };
     let wanted = u32::try_from(wanted.min(batch).max(1)).expect("8 at most");
     // Powers of two, the largest that is neither more than wanted nor too large.

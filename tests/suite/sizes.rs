@@ -2,7 +2,7 @@
 
 use ndarray::{Array3, Axis};
 use wgru::reference::{self, Arithmetic};
-use wgru::{Directions, Inputs, PlanOptions, Session};
+use wgru::{Directions, Inputs, KernelFamily, PlanOptions, Session};
 
 use crate::EngineTest;
 use crate::compare::{assert_verified, same_bits};
@@ -12,6 +12,7 @@ use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, Random, config
 
 pub(crate) const TESTS: &[EngineTest] = &[
     ("seventy_thousand_steps", On::Unchecked, seventy_thousand_steps),
+    ("many_loop_iterations", On::Gpu, many_loop_iterations),
     ("seventy_thousand_rows", On::Unchecked, seventy_thousand_rows),
     ("input_beyond_a_binding", On::Downlevel, input_beyond_a_binding),
     ("sequences_beyond_the_budget", On::Gpu, sequences_beyond_the_budget),
@@ -38,6 +39,23 @@ fn seventy_thousand_steps(engine: &Engine) {
         assert_eq!(verification.compared, 70_001 * units, "{what}: every step was compared");
         if engine.is_gpu() {
             assert!(reasons(&session).contains("time is cut into chunks"), "{}", reasons(&session));
+        }
+    }
+}
+
+/// More loop iterations than some drivers allow an invocation in a dispatch: 65535.
+fn many_loop_iterations(engine: &Engine) {
+    for (sizes, steps) in [([3, 64, 1], 2500), ([3, 512, 1], 40)] {
+        for reset in RESETS {
+            let config = config(sizes, Directions::Forward, reset);
+            let what = label(&config);
+            let gru = Network::random(config, true, 37).gru();
+            let problem = Problem::new(gru, [steps, 1], STATE, 38);
+            let inputs = problem.inputs();
+            let family = Some(KernelFamily::Sequence);
+            let options = PlanOptions { family, ..PlanOptions::default() };
+            let mut session = engine.session_with(&problem.gru, inputs.shape(), &options);
+            assert_verified(&what, &session.verify(&inputs).unwrap());
         }
     }
 }
