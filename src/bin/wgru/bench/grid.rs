@@ -1,5 +1,8 @@
 //! The shapes that are timed.
 
+use std::fs;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use wgru::{Directions, GruConfig, ResetForm, SequenceShape};
 
@@ -44,9 +47,28 @@ pub(crate) fn grid() -> Vec<Row> {
     serde_json::from_str(text).expect("the file is a part of the program and is tested")
 }
 
+/// The rows of a file like `benches/grid.json`, whose groups and remarks may be absent.
+pub(crate) fn read(path: &Path) -> Result<Vec<Row>, Failure> {
+    let wrong = |e: &dyn std::fmt::Display| Failure::Request(format!("{}: {e}", path.display()));
+    let bytes = fs::read(path).map_err(|e| wrong(&format!("cannot read: {e}")))?;
+    let rows: Vec<Row> = serde_json::from_slice(&bytes)
+        .map_err(|e| wrong(&format!("a list of shapes was wanted (docs/bench-json.md): {e}")))?;
+    for (i, row) in rows.iter().enumerate() {
+        row.config(ResetForm::After)
+            .validate()
+            .map_err(|e| wrong(&format!("{}: {e}", row.name)))?;
+        if row.batch == 0 || row.steps == 0 {
+            return Err(wrong(&format!("{}: B and T must be at least 1", row.name)));
+        }
+        if row.name.is_empty() || rows[..i].iter().any(|r| r.name == row.name) {
+            return Err(wrong(&format!("row {i} has the name '{}' of another, or none", row.name)));
+        }
+    }
+    Ok(rows)
+}
+
 /// The rows of `choice`, in the order of the grid; names may also be those of groups.
-pub(crate) fn choose(choice: &Choice) -> Result<Vec<Row>, Failure> {
-    let mut rows = grid();
+pub(crate) fn choose(choice: &Choice, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
     let has = |row: &Row, word: &str| row.name == word || row.groups.iter().any(|g| g == word);
     match choice {
         Choice::All => {}
@@ -159,12 +181,12 @@ mod tests {
     #[test]
     fn rows_are_chosen_by_name_and_group() {
         let names = |choice| -> Vec<String> {
-            choose(&choice).unwrap().into_iter().map(|r| r.name).collect()
+            choose(&choice, grid()).unwrap().into_iter().map(|r| r.name).collect()
         };
         assert_eq!(names(Choice::Named(vec!["b64".into(), "step".into()])), ["step", "b64"]);
         assert_eq!(names(Choice::Named(vec!["small".into()])), names(Choice::Small));
         assert_eq!(names(Choice::All).len(), grid().len());
-        assert!(choose(&Choice::Named(vec!["none".into()])).is_err());
+        assert!(choose(&Choice::Named(vec!["none".into()]), grid()).is_err());
         assert_eq!(sweep(256).iter().map(|r| r.batch).collect::<Vec<_>>(), [1, 4, 16, 64, 256]);
     }
 }

@@ -12,9 +12,9 @@ use super::record::Record;
 use super::target::Target;
 
 /// Runs of which the median is taken, at least, unless one takes longer than `LONG`.
-const FEWEST_RUNS: usize = 3;
+pub(super) const FEWEST_RUNS: usize = 3;
 const MOST_RUNS: usize = 2000;
-const LONG: Duration = Duration::from_secs(4);
+pub(super) const LONG: Duration = Duration::from_secs(4);
 /// Runs that the device times.
 const DEVICE_RUNS: usize = 9;
 /// Rows of more operations, or of more steps, are tried out on a prefix of their steps first.
@@ -22,8 +22,8 @@ const TRIED_FLOPS: f64 = 5e8;
 const TRIED_STEPS: usize = 4000;
 /// States of engines that compute in f32 differ by this at most over a whole run of contractive
 /// networks, which random ones are; with weights of 11 bits by the other.
-const CLOSE: f32 = 1e-3;
-const CLOSE_F16: f32 = 5e-2;
+pub(super) const CLOSE: f32 = 1e-3;
+pub(super) const CLOSE_F16: f32 = 5e-2;
 
 /// How a row ended.
 pub(crate) enum Outcome {
@@ -45,7 +45,7 @@ pub(crate) struct Effort {
 
 impl Effort {
     /// What is wrong with starting work of `expected`; `None` where it fits.
-    fn refusal(&self, expected: Duration) -> Option<String> {
+    pub(super) fn refusal(&self, expected: Duration) -> Option<String> {
         let left = self.deadline?.saturating_duration_since(Instant::now());
         (expected > left).then(|| {
             let [expected, left] = [expected, left].map(|d| d.as_secs_f64());
@@ -65,14 +65,8 @@ pub(crate) fn measure(
     effort: &Effort,
     other: Option<&Output<f32>>,
 ) -> Result<Outcome, Error> {
-    let need = problem.row.host_bytes();
-    if let Some(available) = host::available_memory().filter(|a| need > a / 4 * 3) {
-        let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-        return Ok(Outcome::Skipped(format!(
-            "{:.1} GiB of host memory are needed, {:.1} are free",
-            gib(need),
-            gib(available)
-        )));
+    if let Some(lack) = lack_of_memory(problem) {
+        return Ok(Outcome::Skipped(lack));
     }
     let mut record = new_record(problem, target);
     let begin = Instant::now();
@@ -133,7 +127,15 @@ pub(crate) fn measure(
     Ok(Outcome::Timed(Box::new(record), output))
 }
 
-fn new_record(problem: &Problem, target: &Target) -> Record {
+/// What is wrong with the host memory that is free; `None` where the row fits.
+pub(super) fn lack_of_memory(problem: &Problem) -> Option<String> {
+    let need = problem.row.host_bytes();
+    let available = host::available_memory().filter(|a| need > a / 4 * 3)?;
+    let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+    Some(format!("{:.1} GiB of host memory are needed, {:.1} are free", gib(need), gib(available)))
+}
+
+pub(super) fn new_record(problem: &Problem, target: &Target) -> Record {
     let row = &problem.row;
     Record {
         name: row.name.clone(),
@@ -160,7 +162,7 @@ fn new_record(problem: &Problem, target: &Target) -> Record {
 
 /// The first run, and what a run is expected to take: `Err` where it comes from a prefix of the
 /// steps of a row that may take long.
-fn first_run(
+pub(super) fn first_run(
     problem: &Problem,
     session: &mut Session,
     record: &mut Record,
@@ -184,7 +186,7 @@ fn first_run(
 }
 
 /// The output of a run as it will be timed, and whether it is right.
-fn verified_run(
+pub(super) fn verified_run(
     problem: &Problem,
     session: &mut Session,
     seed: u64,
@@ -257,7 +259,7 @@ fn device_times(
     Ok(Ok(all.get(all.len() / 2).copied()))
 }
 
-fn add_device_times(record: &mut Record, target: &Target, times: Option<DeviceTimes>) {
+pub(super) fn add_device_times(record: &mut Record, target: &Target, times: Option<DeviceTimes>) {
     if let Target::Cpu { .. } = target {
         record.ms = record.e2e_ms;
     }
@@ -270,7 +272,7 @@ fn add_device_times(record: &mut Record, target: &Target, times: Option<DeviceTi
     record.idle_ms = times.idle.map(milliseconds);
 }
 
-fn add_rates(record: &mut Record, problem: &Problem, target: &Target) {
+pub(super) fn add_rates(record: &mut Record, problem: &Problem, target: &Target) {
     let (row, Some(whole)) = (&problem.row, record.e2e_ms) else { return };
     let device = record.ms.unwrap_or(whole);
     let cell_steps = (row.steps * row.layers * row.directions()) as f64;
@@ -284,12 +286,12 @@ fn add_rates(record: &mut Record, problem: &Problem, target: &Target) {
     record.weights_gb_per_s = Some(rate).filter(|v| v.is_finite());
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(super) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
 /// The value below which a share `q` of `sorted` lies: the nearest rank.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]

@@ -1,10 +1,12 @@
 //! `wgru bench`: CPU against GPU over a grid of real shapes.
 
 mod check;
+mod families;
 mod files;
 mod grid;
 mod host;
 mod html;
+mod ladder;
 mod measure;
 mod problem;
 mod record;
@@ -38,6 +40,12 @@ pub(crate) struct Args {
     /// Rows, or groups of rows (small, bar, real), separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
+    /// Rows of another file like benches/grid.json; all of them without --only
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    grid: Option<PathBuf>,
+    /// Time every family of kernels on adapters, in turns, beside the planner's choice
+    #[arg(long, conflicts_with_all = ["html", "sweep", "threads"])]
+    families: bool,
     /// Write the records as JSON (docs/bench-json.md), anew after each row
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -48,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long)]
     sweep: bool,
     /// cpu, gpu, an index of `wgru devices` or a part of an adapter's name; several with commas
-    /// [default: cpu and the GPUs, or the first software adapter]
+    /// [default: cpu (not with --families) and the GPUs, or the first software adapter]
     #[arg(long, value_name = "D", value_delimiter = ',')]
     device: Vec<String>,
     /// Weights on GPUs: f32, f16
@@ -77,7 +85,7 @@ pub(crate) struct Args {
         value_name = "FILE",
         num_args = 1..,
         conflicts_with_all = [
-            "all", "only", "json", "sweep", "device", "precision", "reset", "threads", "seconds",
+            "all", "only", "grid", "families", "json", "sweep", "device", "precision", "reset", "threads", "seconds",
             "max_seconds", "seed"
         ]
     )]
@@ -96,12 +104,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             )));
         }
     }
-    let choice = match (args.all, args.only.is_empty()) {
-        (true, _) => Choice::All,
+    let choice = match (args.all || args.grid.is_some(), args.only.is_empty()) {
+        (true, true) => Choice::All,
         (false, true) => Choice::Small,
-        (false, false) => Choice::Named(args.only.iter().map(|n| n.trim().to_owned()).collect()),
+        (_, false) => Choice::Named(args.only.iter().map(|n| n.trim().to_owned()).collect()),
     };
-    let rows = grid::choose(&choice)?;
+    let rows = match &args.grid {
+        Some(path) => grid::choose(&choice, grid::read(path)?)?,
+        None => grid::choose(&choice, grid::grid())?,
+    };
     let json = args.json.as_deref().map(files::Target::check).transpose()?;
     let html = args.html.as_deref().map(files::Target::check).transpose()?;
     if let (Some(json), Some(html)) = (&json, &html)
@@ -109,11 +120,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     {
         return Err(Failure::Request("--json and --html name the same file".into()));
     }
-    let targets = target::choose(&args.device, args.threads, args.precision)?;
+    let mut targets = target::choose(&args.device, args.threads, args.precision)?;
+    if args.families {
+        let is_cpu = |t: &target::Target| matches!(t, target::Target::Cpu { .. });
+        if targets.iter().all(is_cpu) || !args.device.is_empty() && targets.iter().any(is_cpu) {
+            return Err(Failure::Request(
+                "--families compares the kernels of adapters: the CPU engine has none".into(),
+            ));
+        }
+        targets.retain(|t| !is_cpu(t));
+    }
     let limit = args.max_seconds.or(match choice {
         Choice::Small => Some(60.0),
-        Choice::All => Some(360.0),
-        Choice::Named(_) => None,
+        Choice::All if args.grid.is_none() => Some(360.0),
+        _ => None,
     });
     let begin = Instant::now();
     let effort = Effort {
@@ -121,7 +141,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         deadline: limit.map(|s| begin + Duration::from_secs_f64(s)),
         seed: args.seed,
     };
-    let mut bench = Bench::new(effort, args.reset, targets, json);
+    let mut bench = Bench::new(effort, args.reset, targets, args.families, json);
     bench.all(&rows, args.sweep || html.is_some())?;
     let page = html.map(|html| (html, html::page(&bench.document)));
     let (wrong, failed) = (bench.wrong, bench.failed);

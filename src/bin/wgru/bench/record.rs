@@ -149,6 +149,13 @@ pub(crate) struct Record {
     pub(crate) reset: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) threads: Option<usize>,
+    /// Where families are compared: the kernels, and whether the planner chooses them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) family: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wavefront: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) chosen: Option<bool>,
     pub(crate) runs: Option<usize>,
     pub(crate) e2e_ms: Option<f64>,
     pub(crate) e2e_p95_ms: Option<f64>,
@@ -199,6 +206,13 @@ impl Record {
             (engine, false) => format!("{engine} {}{mode}", short(&self.device)),
         }
     }
+}
+
+/// The kernels of a record that compares families.
+pub(crate) fn kernels(record: &Record) -> Option<String> {
+    let family = record.family.as_ref()?;
+    let wavefront = record.wavefront == Some(true);
+    Some(if wavefront { format!("{family} wavefront") } else { family.clone() })
 }
 
 /// A device's name without what is in parentheses.

@@ -11,7 +11,7 @@ use super::measure::{Effort, Outcome, measure};
 use super::problem::Problem;
 use super::record::{self, Document, Header, Record, Skipped};
 use super::target::Target;
-use super::{files, host, table};
+use super::{families, files, host, ladder, table};
 use crate::failure::Failure;
 
 /// Most rows of a sweep on a GPU, and on a software adapter.
@@ -25,6 +25,8 @@ pub(super) struct Bench {
     effort: Effort,
     reset: ResetForm,
     targets: Vec<Target>,
+    /// Every family of kernels is timed.
+    families: bool,
     pub(super) document: Document,
     begin: Instant,
     json: Option<files::Target>,
@@ -40,12 +42,14 @@ impl Bench {
         effort: Effort,
         reset: ResetForm,
         targets: Vec<Target>,
+        families: bool,
         json: Option<files::Target>,
     ) -> Self {
         Self {
             effort,
             reset,
             targets,
+            families,
             document: Document { format: record::FORMAT.into(), ..Document::default() },
             begin: Instant::now(),
             json,
@@ -69,17 +73,26 @@ impl Bench {
             ..Header::default()
         };
         self.say(&table::header(&self.document.header))?;
-        self.say(&format!("{}\n", table::head()))?;
+        if !self.families {
+            self.say(&format!("{}\n", table::head()))?;
+        }
         let sweep_rows = if sweep { grid::sweep(WIDEST) } else { Vec::new() };
         self.bar = progress_bar((rows.len() + sweep_rows.len()) * self.targets.len());
         for row in rows {
-            self.row(row)?;
+            match self.families {
+                true => self.families_of(row)?,
+                false => self.row(row)?,
+            }
             self.save()?;
         }
         self.sweep(&sweep_rows)?;
         self.bar.finish_and_clear();
-        self.expectations(rows)?;
-        record::add_speedups(&mut self.document.rows);
+        if self.families {
+            self.say(&format!("\n{}\n", ladder::markdown(&self.document.rows)))?;
+        } else {
+            self.expectations(rows)?;
+            record::add_speedups(&mut self.document.rows);
+        }
         self.document.header.load_average_end = host::load_average();
         self.document.header.seconds = self.begin.elapsed().as_secs_f64();
         let mut last = String::new();
@@ -130,6 +143,36 @@ impl Bench {
         Ok(())
     }
 
+    /// One row on every adapter, with every family of kernels.
+    fn families_of(&mut self, row: &Row) -> Result<(), Failure> {
+        for target in self.targets.clone() {
+            self.bar.set_message(format!("{} on {}", row.name, record::short(&target.name())));
+            if self.effort.is_over() {
+                self.skip(row, &target, "no time is left".into());
+                continue;
+            }
+            let problem = Problem::new(row, self.reset, self.effort.seed)?;
+            match families::measure(&problem, &target, &self.effort) {
+                Ok(found) => {
+                    for (kernels, reason) in found.skipped {
+                        self.skip(row, &target, format!("{kernels}: {reason}"));
+                    }
+                    for (kernels, fault) in found.wrong {
+                        self.wrong = true;
+                        self.fail(row, &target, format!("wrong result of {kernels}: {fault}"));
+                    }
+                    for record in &found.timed {
+                        self.say(&format!("{}\n", ladder::line(record, &row.title())))?;
+                    }
+                    self.document.rows.extend(found.timed);
+                }
+                Err(error) => drop(self.note(row, &target, Err(error))),
+            }
+            self.bar.inc(1);
+        }
+        Ok(())
+    }
+
     /// The record of a row that was timed; what else became of it is noted in the document.
     fn note(
         &mut self,
@@ -158,6 +201,12 @@ impl Bench {
                 }
             },
         };
+        self.fail(row, target, failure);
+        None
+    }
+
+    /// A record without a time.
+    fn fail(&mut self, row: &Row, target: &Target, failure: String) {
         self.document.rows.push(Record {
             name: row.name.clone(),
             engine: "wgru".into(),
@@ -168,7 +217,6 @@ impl Bench {
             error: Some(failure),
             ..Record::default()
         });
-        None
     }
 
     fn skip(&mut self, row: &Row, target: &Target, reason: String) {
@@ -244,7 +292,9 @@ impl Bench {
 
     /// Writes the records so far, so that a run that is ended leaves them.
     fn save(&mut self) -> Result<(), Failure> {
-        record::add_speedups(&mut self.document.rows);
+        if !self.families {
+            record::add_speedups(&mut self.document.rows);
+        }
         self.document.header.seconds = self.begin.elapsed().as_secs_f64();
         match &self.json {
             Some(json) => json.write_so_far(&text(&self.document)?),

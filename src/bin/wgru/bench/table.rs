@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::ladder;
 use super::record::{Document, Header, Record, short};
 
 /// What the lines of a run are headed by.
@@ -118,8 +119,10 @@ pub(crate) fn grouped(v: f64) -> String {
 /// Tables of all records in Markdown, one for each reset form: a line a row, a column an engine
 /// and device, this crate's first. In parentheses how many times longer it takes than the first
 /// column; of a peer that was timed in turns with this crate's engine, the ratio of those turns.
+/// Records that compare families of kernels have tables of their own.
 pub(crate) fn markdown(documents: &[Document]) -> String {
-    let all: Vec<&Record> = documents.iter().flat_map(|d| &d.rows).collect();
+    let records = documents.iter().flat_map(|d| &d.rows);
+    let (ladders, all): (Vec<&Record>, Vec<&Record>) = records.partition(|r| r.family.is_some());
     let mut forms: Vec<&str> = all.iter().map(|r| r.reset.as_str()).collect();
     forms.sort_unstable();
     forms.dedup();
@@ -130,6 +133,10 @@ pub(crate) fn markdown(documents: &[Document]) -> String {
             out.push('\n');
         }
         one_form(&mut out, form, &records);
+    }
+    if !ladders.is_empty() {
+        let space = if out.is_empty() { "" } else { "\n" };
+        let _ = write!(out, "{space}{}", ladder::markdown(ladders));
     }
     out
 }
@@ -178,7 +185,7 @@ fn one_form(out: &mut String, form: &str, records: &[&Record]) {
     }
 }
 
-fn shape(r: &Record) -> String {
+pub(super) fn shape(r: &Record) -> String {
     if r.steps == 0 {
         return "-".into();
     }
@@ -196,7 +203,7 @@ fn shape(r: &Record) -> String {
 }
 
 /// Text that does not end the cell of a table.
-fn cell_text(text: &str) -> String {
+pub(super) fn cell_text(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
