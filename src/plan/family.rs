@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Capabilities, PlanOptions, resident};
+use crate::cell::ResetForm;
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{Resident, Sharing};
@@ -71,7 +72,7 @@ impl FamilyChoice {
     ) -> Self {
         let in_registers = matches!(resident.sharing, Sharing::Units { registers: true, .. });
         let (family, why) = if capabilities.software {
-            match config.hidden_size <= SMALL_HIDDEN && shape.batch <= SMALL_BATCH {
+            match is_small(config, shape) {
                 true => (KernelFamily::Sequence, "a step's work is small beside a dispatch"),
                 false => (KernelFamily::Step, "a step's work is large beside a dispatch"),
             }
@@ -86,6 +87,18 @@ impl FamilyChoice {
     }
 }
 
-/// Up to these sizes a software adapter takes longer to begin a dispatch than to share its work.
-const SMALL_HIDDEN: usize = 64;
-const SMALL_BATCH: usize = 32;
+/// Whether a software adapter takes longer to begin the dispatches of several steps than to share
+/// their work. By the products of a step of both directions; a reset-before step is two dispatches,
+/// and a dispatch of a deep stack's wavefront has more work in it.
+fn is_small(config: &GruConfig, shape: SequenceShape) -> bool {
+    let (hidden, directions) = (config.hidden_size as u64, config.num_directions() as u64);
+    let rows = (shape.batch as u64).saturating_mul(directions);
+    let deep = config.num_layers > 2 && directions == 1;
+    let most = match (deep, config.reset) {
+        (true, _) => 1 << 16,
+        (false, ResetForm::After) => 3 << 16,
+        (false, ResetForm::Before) => 5 << 16,
+    };
+    let products = hidden.saturating_mul(hidden).saturating_mul(rows);
+    shape.steps > 1 && hidden <= 128 && rows <= 256 && products < most
+}

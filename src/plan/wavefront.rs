@@ -54,7 +54,8 @@ fn pays(config: &GruConfig, shape: SequenceShape, capabilities: &Capabilities) -
     let (most_products, most_weights) = match (capabilities.software, capabilities.integrated) {
         // Fewer rows than a register block: the projection, whose rows are steps too, is faster.
         (true, _) if shape.batch < 4 => (1 << 13, u64::MAX),
-        (true, _) => (1 << 17, u64::MAX),
+        (true, _) if config.num_layers <= 4 => (1 << 17, u64::MAX),
+        (true, _) => (1 << 18, u64::MAX),
         (false, true) => (1 << 20, 1 << 20),
         (false, false) => (1 << 22, 1 << 23),
     };
@@ -62,7 +63,7 @@ fn pays(config: &GruConfig, shape: SequenceShape, capabilities: &Capabilities) -
 }
 
 /// What keeps the layers from running as a wavefront; `None` where nothing does.
-fn obstacle(
+pub(super) fn obstacle(
     config: &GruConfig,
     shape: SequenceShape,
     geometry: &Geometry,

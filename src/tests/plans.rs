@@ -484,6 +484,38 @@ fn hidden_sizes_beyond_workgroup_memory_are_refused_by_name() {
     }
 }
 
+/// What else the table of software adapters looks at.
+#[test]
+fn the_table_of_software_adapters() {
+    use KernelFamily::{Sequence, Step};
+    let bidirectional = |hidden, layers| bidirectional(16, hidden, layers);
+    let forward = |hidden, num_layers| GruConfig { num_layers, ..GruConfig::new(16, hidden) };
+    let before = |config: GruConfig| GruConfig { reset: ResetForm::Before, ..config };
+    for (config, steps, batch, family, wavefront) in [
+        // One step has no dispatches to save.
+        (forward(64, 1), 1, 1, Step, false),
+        (forward(64, 1), 2, 1, Sequence, false),
+        // Rows of both directions.
+        (bidirectional(64, 1), 20, 23, Sequence, false),
+        (bidirectional(64, 1), 20, 24, Step, false),
+        (forward(16, 1), 20, 256, Sequence, false),
+        (forward(16, 1), 20, 257, Step, false),
+        (before(forward(64, 1)), 20, 79, Sequence, false),
+        (before(forward(64, 1)), 20, 80, Step, false),
+        // Stacks: the wavefront of steps.
+        (forward(64, 2), 20, 47, Sequence, false),
+        (forward(64, 3), 20, 15, Sequence, false),
+        (forward(64, 3), 20, 16, Step, true),
+        (forward(256, 4), 20, 4, Step, false),
+        (forward(256, 5), 20, 4, Step, true),
+        (forward(256, 5), 20, 3, Step, false),
+    ] {
+        let shape = SequenceShape::new(steps, batch);
+        let plan = Plan::new(&config, shape, &software(), &PlanOptions::default()).unwrap();
+        assert_eq!((plan.family(), plan.is_wavefront()), (family, wavefront), "{config:?} {shape}");
+    }
+}
+
 /// The table: on discrete GPUs where registers hold the weights, whatever the shape; on software
 /// adapters where steps are small.
 #[test]
@@ -497,11 +529,16 @@ fn the_table_takes_sequence_kernels() {
         (gpu(), 176, 1, Precision::F16, Sequence),
         (gpu(), 256, 1, Precision::F16, Step),
         (integrated, 64, 1, Precision::F32, Step),
-        (software(), 64, 32, Precision::F32, Sequence),
-        (software(), 64, 33, Precision::F32, Step),
-        (software(), 65, 1, Precision::F32, Step),
+        (software(), 64, 47, Precision::F32, Sequence),
+        (software(), 64, 48, Precision::F32, Step),
+        (software(), 128, 11, Precision::F32, Sequence),
+        (software(), 128, 12, Precision::F32, Step),
+        (software(), 129, 1, Precision::F32, Step),
     ] {
         for reset in [ResetForm::After, ResetForm::Before] {
+            // Two dispatches a step cost more: a software adapter takes rows beyond these.
+            let beyond = capabilities.software && reset == ResetForm::Before && hidden <= 128;
+            let family = if beyond { Sequence } else { family };
             let config = GruConfig { reset, ..GruConfig::new(16, hidden) };
             let shape = SequenceShape::new(20, batch);
             let options = PlanOptions { precision, ..PlanOptions::default() };
