@@ -43,7 +43,6 @@ pub(crate) struct Key {
 
 impl Key {
     /// The record of a part of the subject, such as a shape on an adapter.
-    #[allow(dead_code, reason = "for records of tuning")]
     pub(crate) fn of_part(&self, part: &str) -> Self {
         Self { subject: format!("{} | {part}", self.subject), state: self.state.clone() }
     }
@@ -252,7 +251,7 @@ fn hash(text: &str) -> u64 {
 }
 
 /// Logs `message` unless it was logged before: a process may look a record up many times.
-fn warn_once(message: String) {
+pub(crate) fn warn_once(message: String) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if !said.contains(&message) {

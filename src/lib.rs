@@ -120,6 +120,7 @@ mod tensor;
 mod tensor_set;
 #[cfg(test)]
 mod tests;
+mod tune;
 mod weights;
 
 pub use activation::{ACTIVATION_ERROR, Activation};
@@ -149,6 +150,7 @@ pub use shape::SequenceShape;
 pub use streams::Streams;
 pub use tensor::{ElementType, MatrixView, Tensor};
 pub use tensor_set::TensorSet;
+pub use tune::Tuning;
 pub use weights::{CellWeights, GruWeights};
 /// The version of wgpu whose devices and buffers this crate takes.
 pub use wgpu; // interop

@@ -25,7 +25,7 @@ impl Gru {
         config.validate()?;
         #[expect(clippy::cast_precision_loss, reason = "a bound need not be exact")]
         let bound = 1.0 / (config.hidden_size as f32).sqrt();
-        let mut random = SplitMix(seed);
+        let mut random = SplitMix::new(seed);
         let mut tensor = |name: &str, rows: usize, cols: usize| -> Result<Tensor> {
             let mut values: Vec<f32> = Vec::new();
             values.try_reserve_exact(rows * cols).map_err(|_| {
@@ -56,11 +56,15 @@ impl Gru {
 }
 
 /// A splitmix64 generator.
-struct SplitMix(u64);
+pub(crate) struct SplitMix(u64);
 
 impl SplitMix {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A value of [-1, 1).
-    fn next(&mut self) -> f32 {
+    pub(crate) fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ndarray::{Array3, ArrayView3};
 use wgpu::SubmissionIndex; // interop
 
+use crate::cache::Cache;
 use crate::cpu::{CpuModel, CpuSession};
 use crate::device::{Device, DeviceKind};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +16,7 @@ use crate::precision::Precision;
 use crate::reference::{self, Arithmetic, Verification};
 use crate::sequence::{Inputs, Output, OutputViews, zeroed};
 use crate::shape::SequenceShape;
+use crate::tune::{self, Tuning};
 
 /// A network on a device with every buffer that runs of up to one shape need.
 ///
@@ -26,6 +28,7 @@ pub struct Session {
     shape: SequenceShape,
     precision: Precision,
     device: Device,
+    tuning: Option<Tuning>,
     pub(crate) engine: Engine,
 }
 
@@ -50,7 +53,8 @@ impl Gru {
     /// # Errors
     /// Those of [`Plan::new`]; [`ErrorKind::OutOfMemory`] where the device cannot hold it;
     /// [`ErrorKind::InvalidWeights`] for a weight that overflows f16;
-    /// [`ErrorKind::InvalidRequest`] for f16 on a device that is no GPU, and for a zero option.
+    /// [`ErrorKind::InvalidRequest`] for f16 or tuning on a device that is no GPU, and for a zero
+    /// option.
     pub fn session_with(
         &self,
         device: &Device,
@@ -61,16 +65,33 @@ impl Gru {
             let choice = device.choose(self, shape, options)?;
             return self.session_with(&choice.device, shape, options);
         }
-        if options.precision == Precision::F16 && device.gpu_context().is_none() {
+        let of_gpus = [
+            ("precision f16", options.precision == Precision::F16),
+            ("tuning", options.tune.is_some()),
+        ];
+        if let Some((what, _)) = of_gpus.into_iter().find(|(_, asked)| *asked)
+            && device.gpu_context().is_none()
+        {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
-                format!("precision f16 needs a GPU, the device is the {device}"),
+                format!("{what} needs a GPU, the device is the {device}"),
             ));
         }
         options.validate()?;
+        let mut tuning = None;
         let engine = match &device.kind {
             DeviceKind::Gpu(context) => {
-                Engine::Gpu(Box::new(GpuSession::new(context, self, shape, options)?))
+                let session = match options.tune {
+                    Some(limit) => {
+                        // Tests neither read nor leave measurements in the user's cache.
+                        let cache = if cfg!(test) { Cache::off() } else { Cache::open() };
+                        let tuned = tune::session(context, self, shape, options, limit, &cache)?;
+                        tuning = tuned.1;
+                        tuned.0
+                    }
+                    None => GpuSession::new(context, self, shape, options)?,
+                };
+                Engine::Gpu(Box::new(session))
             }
             DeviceKind::Cpu { threads } => {
                 let model = Arc::new(CpuModel::new(self)?);
@@ -84,6 +105,7 @@ impl Gru {
             shape,
             precision: options.precision,
             device: device.clone(),
+            tuning,
             engine,
         })
     }
@@ -219,6 +241,12 @@ impl Session {
             Engine::Gpu(gpu) => Some(gpu.plan()),
             _ => None,
         }
+    }
+
+    /// How the session came to its kernels, where [`PlanOptions::tune`] asked for measurements; `None`
+    /// also where its largest shape is empty, so that nothing can be measured.
+    pub fn tuning(&self) -> Option<&Tuning> {
+        self.tuning.as_ref()
     }
 
     /// Bytes of device memory that the session holds, its copy of the weights included; 0 where

@@ -203,6 +203,7 @@ fn gpu_option(options: &PlanOptions) -> Option<&'static str> {
         ("a kernel family", options.family.is_some()),
         ("a layer wavefront", options.wavefront.is_some()),
         ("staying on the device", options.on_device),
+        ("tuning", options.tune.is_some()),
     ];
     given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
 }

@@ -156,6 +156,11 @@ impl GpuContext {
         submitted.is_ok_and(|index| has_taken(&inner.device, &index).is_ok())
     }
 
+    /// Whether kernels keep wgpu's run-time checks.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.inner.checked
+    }
+
     /// The adapter.
     pub fn adapter(&self) -> &AdapterDescription {
         &self.inner.description

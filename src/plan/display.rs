@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::candidates::MEASURED;
 use super::{Operation, Plan, Residency};
 use crate::kernels::{Kernel, Sharing, quads};
 
@@ -60,6 +61,7 @@ impl Plan {
                 c.num_layers,
                 match self.options.wavefront {
                     Some(_) => "as asked for",
+                    None if family.why == MEASURED => MEASURED,
                     None => "a step of one layer leaves most of the device idle",
                 }
             ));

@@ -8,6 +8,7 @@
 //! directions together. Direction d's step k is time k, or n-1-k in a row of n steps where it
 //! reads backwards. Or, as a wavefront, a dispatch runs a step of every layer.
 
+mod candidates;
 mod capabilities;
 mod cascade;
 mod dispatches;
@@ -23,6 +24,7 @@ mod slots;
 mod wavefront;
 mod weights;
 
+pub(crate) use candidates::{Candidates, candidates};
 pub use capabilities::Capabilities;
 pub(crate) use dispatches::Dispatch;
 pub(crate) use display::human_bytes;
@@ -36,6 +38,7 @@ pub(crate) use slots::{SlotLayout, SlotList};
 pub(crate) use weights::{Matrix, Placement, WeightPlan};
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::cell::{CellFunctions, ResetForm};
 use crate::config::GruConfig;
@@ -72,6 +75,12 @@ pub struct PlanOptions {
     /// what runs encoded into a caller's commands need. Default: bidirectional networks whose
     /// sequences are too large for good tiles keep them in host memory.
     pub on_device: bool,
+    /// Time, of about that much, in which a session on a GPU tries other kernels and workgroups
+    /// on the adapter at hand before it keeps the fastest; what is found is cached by adapter,
+    /// driver, network and shape. Default: none, the planner's table chooses. See
+    /// [`Session::tuning`](crate::Session::tuning). [`Plan::new`] measures nothing: it plans as
+    /// without it.
+    pub tune: Option<Duration>,
     /// Read back the states of every layer, not only the last: what verification needs.
     pub all_layers: bool,
 }
@@ -160,6 +169,20 @@ impl Plan {
         geometry: Geometry,
         capacity: Option<&Memory>,
     ) -> Result<Self> {
+        let mut plan = Self::unscheduled(config, rows, capabilities, options, geometry, capacity)?;
+        schedule::schedule(&mut plan);
+        Ok(plan)
+    }
+
+    /// [`within`](Self::within) before there are launches and operations: fails where that does.
+    fn unscheduled(
+        config: &GruConfig,
+        rows: RowOrder,
+        capabilities: &Capabilities,
+        options: &PlanOptions,
+        geometry: Geometry,
+        capacity: Option<&Memory>,
+    ) -> Result<Self> {
         let shape = rows.shape();
         check_request(config, capabilities, options)?;
         let kernels = kernels_of(config.reset, geometry.family.family);
@@ -179,7 +202,7 @@ impl Plan {
                 ),
             ));
         }
-        let mut plan = Self {
+        let plan = Self {
             config: config.clone(),
             shape,
             rows,
@@ -195,7 +218,6 @@ impl Plan {
             operations: Vec::new(),
         };
         plan.check_pieces(capabilities)?;
-        schedule::schedule(&mut plan);
         Ok(plan)
     }
 
@@ -430,11 +452,12 @@ impl PlanOptions {
             ("memory_budget", self.memory_budget == Some(0)),
             ("max_chunk_steps", self.max_chunk_steps == Some(0)),
             ("max_tile_rows", self.max_tile_rows == Some(0)),
+            ("tune", self.tune == Some(Duration::ZERO)),
         ];
         match zero.iter().find(|(_, is)| *is) {
             Some((name, _)) => Err(Error::new(
                 ErrorKind::InvalidRequest,
-                format!("{name} must be at least 1, 0 was given"),
+                format!("{name} must be more than 0, 0 was given"),
             )),
             None => Ok(()),
         }

@@ -4,6 +4,7 @@ use super::{Capabilities, PlanOptions};
 use crate::cell::ResetForm;
 use crate::config::GruConfig;
 use crate::kernels::{Kernel, Resident, Sharing, quads};
+use crate::precision::Precision;
 
 /// Invocations that a GPU's workgroup takes where it can.
 const GOOD_INVOCATIONS: u32 = 256;
@@ -54,22 +55,8 @@ pub(super) fn choose(
     } else {
         shared_by_units(unit_quads, capabilities, options)
     };
-    let units = u64::from(unit_quads.next_multiple_of(resident.block_quads));
-    let matrix = (48 * options.precision.weight_bytes() * c.num_directions() as u64)
-        .saturating_mul(units.saturating_mul(u64::from(resident.k_quads())));
-    let limit = capabilities.max_storage_binding.min(capabilities.max_buffer);
-    if matrix > limit {
-        return Err(format!(
-            "a layer's recurrent weights take {matrix} bytes in one binding, the device binds \
-             {limit} at most"
-        ));
-    }
-    let (iterations, most) =
-        (resident.step_iterations(kernel(c.reset)), capabilities.loop_iterations());
-    if iterations > most {
-        return Err(format!(
-            "a step takes {iterations} loop iterations, a dispatch of the device holds {most}"
-        ));
+    if let Some(obstacle) = beyond_rows(&resident, config, capabilities, options.precision) {
+        return Err(obstacle);
     }
     let wanted = if capabilities.software { 4 } else { batch.div_ceil(GOOD_WORKGROUPS).min(8) };
     let wanted = u32::try_from(wanted.min(batch).max(1)).expect("8 at most");
@@ -83,6 +70,49 @@ pub(super) fn choose(
         }
     }
     Err(needs(resident.workgroup_bytes(kernel(c.reset))))
+}
+
+/// What keeps sequence kernels of this workgroup from running the network, whatever its tile.
+fn beyond_rows(
+    resident: &Resident,
+    config: &GruConfig,
+    capabilities: &Capabilities,
+    precision: Precision,
+) -> Option<String> {
+    let units = u64::from(resident.unit_quads.next_multiple_of(resident.block_quads));
+    let matrix = (48 * precision.weight_bytes() * config.num_directions() as u64)
+        .saturating_mul(units.saturating_mul(u64::from(resident.k_quads())));
+    let limit = capabilities.max_storage_binding.min(capabilities.max_buffer);
+    if matrix > limit {
+        return Some(format!(
+            "a layer's recurrent weights take {matrix} bytes in one binding, the device binds \
+             {limit} at most"
+        ));
+    }
+    let iterations = resident.step_iterations(kernel(config.reset));
+    let most = capabilities.loop_iterations();
+    (iterations > most).then(|| {
+        format!("a step takes {iterations} loop iterations, a dispatch of the device holds {most}")
+    })
+}
+
+/// What keeps sequence kernels of exactly this workgroup from running the network.
+pub(super) fn obstacle(
+    resident: &Resident,
+    config: &GruConfig,
+    capabilities: &Capabilities,
+    precision: Precision,
+) -> Option<String> {
+    let (bytes, most) =
+        (resident.workgroup_bytes(kernel(config.reset)), capabilities.max_workgroup_memory);
+    if bytes > u64::from(most) {
+        return Some(format!("{bytes} bytes of workgroup memory, the device has {most}"));
+    }
+    let (invocations, most) = (resident.invocations(), capabilities.max_invocations);
+    if invocations > most {
+        return Some(format!("{invocations} invocations of a workgroup, the device has {most}"));
+    }
+    beyond_rows(resident, config, capabilities, precision)
 }
 
 /// For GPUs: weights in registers where the cost model says that they fit, else streamed.

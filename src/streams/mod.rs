@@ -14,6 +14,7 @@ use crate::plan::PlanOptions;
 use crate::sequence::{Inputs, zeroed};
 use crate::session::{Engine, Session};
 use crate::shape::SequenceShape;
+use crate::tune::Tuning;
 use host::HostSlots;
 
 /// A network on a device with the states of many streams: sequences that arrive piece by piece.
@@ -115,6 +116,12 @@ impl Gru {
 }
 
 impl Streams {
+    /// How the kernels were chosen, where [`PlanOptions::tune`] asked for measurements: by trials of
+    /// calls of the largest shape.
+    pub fn tuning(&self) -> Option<&Tuning> {
+        self.session.tuning()
+    }
+
     /// Feeds row b of `inputs` to the stream in slot `slots[b]` and returns the states of the
     /// last layer, `[T, n, H]` (`[n, T, H]` for batch-first inputs), zero past a row's steps.
     ///

@@ -16,3 +16,4 @@ mod shaders;
 mod slots;
 mod support;
 mod translations;
+mod tuning;

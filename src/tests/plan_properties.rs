@@ -10,7 +10,9 @@ use super::plan_invariants::check;
 use super::plans::{bidirectional, gpu};
 use super::support::Random;
 use crate::kernels::LaunchRecord;
-use crate::plan::{Capabilities, Geometry, LaunchSlice, Operation, Plan, PlanOptions, RowOrder};
+use crate::plan::{
+    Capabilities, Geometry, LaunchSlice, Operation, Plan, PlanOptions, RowOrder, candidates,
+};
 use crate::*;
 
 /// About uniform in the logarithm.
@@ -92,6 +94,7 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
                     family: kernels.0,
                     wavefront: kernels.1,
                     on_device: false,
+                    tune: None,
                     all_layers,
                 }
             },
@@ -183,6 +186,52 @@ proptest! {
             prop_assert!(small.row_words <= large.row_words && small.staging == large.staging);
             prop_assert!(small.chunk_steps <= large.chunk_steps);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    /// What a measurement may choose is as good as what the table chooses: it is what was asked
+    /// for, and its plan keeps every invariant.
+    #[test]
+    fn candidates_are_legal(
+        config in configs(),
+        (steps, batch) in (size(1, 60), size(1, 300)),
+        capabilities in capabilities(),
+        options in plan_options(),
+    ) {
+        let shape = SequenceShape::new(steps, batch);
+        let planned = Geometry::choose(&config, shape, &capabilities, &options);
+        let Ok(groups) = candidates(&config, shape, &capabilities, &options) else {
+            prop_assert!(planned.is_err());
+            return Ok(());
+        };
+        let planned = planned.unwrap();
+        prop_assert_eq!(groups[0].base, planned);
+        let mut labels = Vec::new();
+        for group in &groups {
+            for (n, geometry) in [&group.base].into_iter().chain(&group.variations).enumerate() {
+                labels.push(geometry.label());
+                prop_assert_eq!(geometry.family.family, group.base.family.family);
+                prop_assert_eq!(geometry.wavefront, group.base.wavefront);
+                let family = options.family.unwrap_or(geometry.family.family);
+                prop_assert_eq!(geometry.family.family, family);
+                prop_assert_eq!(geometry.wavefront, options.wavefront.unwrap_or(geometry.wavefront));
+                let rows = RowOrder::full(shape);
+                match Plan::within(&config, rows, &capabilities, &options, *geometry, None) {
+                    Ok(plan) => check(&plan, &capabilities),
+                    Err(error) => {
+                        prop_assert!(n == 0 && *geometry == planned, "{}: {}", geometry, error);
+                    }
+                }
+            }
+        }
+        let all = labels.len();
+        labels.sort_unstable();
+        labels.dedup();
+        prop_assert_eq!(labels.len(), all, "labels tell candidates apart");
+        prop_assert!(all <= 40, "{} candidates", all);
     }
 }
 

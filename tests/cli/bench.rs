@@ -64,6 +64,40 @@ fn records_hold_what_is_documented() {
     assert_words(&table, &["| row |", "| wgru CPU |", "| qlib32 | 32 x 20, 20→64, 2 layers |"]);
 }
 
+/// Every family of one adapter, beside the planner's choice and a tuned session.
+#[test]
+fn families_stand_beside_each_other() {
+    let place = Workplace::new();
+    let device = tested_adapters()[0].index.to_string();
+    let grid = r#"[{"name": "flat", "B": 3, "T": 5, "I": 4, "H": 8, "L": 1, "bi": false, "bar": 2},
+        {"name": "stack", "B": 2, "T": 4, "I": 3, "H": 5, "L": 2}]"#;
+    fs::write(place.path("grid.json"), grid).unwrap();
+    let options = ["--families", "--tune=0.2", "--grid", "grid.json", "--json", "b.json"];
+    let timing = ["--device", &device, "--seconds", "0.01"];
+    let text = place.succeed(&[&["bench"][..], &options, &timing].concat());
+    let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
+    let rows = document["rows"].as_array().unwrap();
+    let of = |name: &str| -> Vec<&Value> { rows.iter().filter(|r| r["name"] == name).collect() };
+    for (name, wavefronts) in [("flat", 0), ("stack", 1)] {
+        let (tuned, forced): (Vec<&Value>, Vec<&Value>) =
+            of(name).into_iter().partition(|r| r.get("tuned").is_some());
+        assert_eq!((tuned.len(), forced.len()), (1, 2 + wavefronts), "{rows:?}");
+        assert_eq!(forced.iter().filter(|r| r["wavefront"] == true).count(), wavefronts);
+        assert_eq!(forced.iter().filter(|r| r["chosen"] == true).count(), 1);
+        let families: Vec<_> = forced.iter().map(|r| r["family"].as_str().unwrap()).collect();
+        assert_eq!((families[0], *families.last().unwrap()), ("step", "sequence"));
+        for row in of(name) {
+            assert!(number(&row["verified"], "worst_ratio") < 1.0, "{row}");
+            assert_eq!(number(row, "runs"), number(of(name)[0], "runs"), "they take turns");
+            assert!(number(row, "e2e_ms") > 0.0, "{row}");
+        }
+        assert!(tuned[0]["tuned"].as_str().unwrap().starts_with("tuned: "));
+    }
+    let head = "| row | B x T, I→H | step | sequence | step wavefront | tuned |";
+    assert_words(&text, &[head, "| flat | 3 x 5, 4→8 |", "| stack | 2 x 4, 3→5, 2 layers |"]);
+    assert_words(&place.succeed(&["bench", "--table", "b.json"]), &[head, "**"]);
+}
+
 #[test]
 fn the_page_is_whole_and_loads_nothing() {
     let place = Workplace::new();
@@ -118,7 +152,25 @@ fn requests_that_make_no_sense() {
     let place = Workplace::new();
     fs::create_dir(place.path("folder")).unwrap();
     fs::write(place.path("text.json"), "no records").unwrap();
-    let cases: [(&[&str], &[&str]); 14] = [
+    fs::write(
+        place.path("twice.json"),
+        r#"[{"name": "a", "B": 1, "T": 1, "I": 1, "H": 1, "L": 1},
+        {"name": "a", "B": 1, "T": 1, "I": 1, "H": 1, "L": 1}]"#,
+    )
+    .unwrap();
+    fs::write(
+        place.path("zero.json"),
+        r#"[{"name": "a", "B": 0, "T": 1, "I": 1, "H": 1, "L": 1}]"#,
+    )
+    .unwrap();
+    let cases: [(&[&str], &[&str]); 21] = [
+        (&["--grid", "text.json"], &["text.json", "list of shapes"]),
+        (&["--grid", "none.json"], &["none.json", "cannot read"]),
+        (&["--grid", "twice.json"], &["twice.json", "'a' of another"]),
+        (&["--grid", "zero.json"], &["zero.json", "at least 1"]),
+        (&["--families", "--device", "cpu"], &["--families", "adapters"]),
+        (&["--families", "--html", "x"], &["--families", "--html"]),
+        (&["--only", "step", "--device", "cpu", "--tune"], &["--tune", "GPU"]),
         (&["--only", "nothing"], &["'nothing'", "step", "small, bar, real"]),
         (&["--only", "step", "--all"], &["--only", "--all"]),
         (&["--only", "step", "--json", "folder"], &["folder", "directory"]),

@@ -8,6 +8,7 @@ mod refusals;
 mod reports;
 mod results;
 mod shapes;
+mod tuning;
 
 use std::env;
 use std::ffi::OsStr;

@@ -1,5 +1,7 @@
 //! Runs inside someone else's wgpu program: its device, its buffers, its commands.
 
+use std::time::Duration;
+
 use ndarray::{Array3, s};
 use wgru::wgpu::{self, BufferUsages as Usage};
 use wgru::{
@@ -17,6 +19,7 @@ use crate::program::{self, Program};
 
 pub(crate) const TESTS: &[EngineTest] = &[
     ("buffers_give_the_bits_of_host_runs", On::Gpu, bits),
+    ("tuned_sessions_take_buffers", On::Gpu, tuned),
     ("runs_of_no_step_or_row", On::Gpu, empty),
     ("runs_chain_in_one_encoder", On::Gpu, chained),
     ("other_runs_of_the_session_do_no_harm", On::Gpu, interleaved),
@@ -153,6 +156,21 @@ fn bits(engine: &Engine) {
 }
 
 /// Without steps the final state is the initial one; without rows there is nothing.
+/// Tuning runs on the caller's device; the time is too short for a record to be left.
+fn tuned(engine: &Engine) {
+    let program = Program::new(engine);
+    let options = PlanOptions { tune: Some(Duration::from_nanos(1)), ..PlanOptions::default() };
+    let gru = Network::random(config([3, 17, 2], DIRECTIONS[0], RESETS[0]), true, 83).gru();
+    let problem = Problem::new(gru, [7, 6], Given::default(), 84);
+    let mut session = session(&program, &problem, &options);
+    assert!(session.tuning().is_some_and(|tuning| tuning.candidates == 1));
+    let want = run(&mut session, &problem.inputs());
+    let arrays = Arrays::new(&program, &problem, [0; 4]);
+    let prepared = session.prepare(&arrays.io(&problem)).unwrap();
+    submit(&program, &[&prepared]);
+    same_output("tuned", &arrays.output("tuned", &problem), &want);
+}
+
 fn empty(engine: &Engine) {
     let program = Program::new(engine);
     for directions in [DIRECTIONS[0], DIRECTIONS[2]] {

@@ -1,7 +1,10 @@
 //! Options that choose the device and say how it is used.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use wgru::{
-    Calibration, Choice, Device, Gru, KernelFamily, PlanOptions, Precision, SequenceShape,
+    Calibration, Choice, Device, Gru, KernelFamily, PlanOptions, Precision, SequenceShape, Tuning,
     auto_candidates,
 };
 
@@ -35,6 +38,11 @@ pub(crate) struct EngineArgs {
     /// off (GPU only)
     #[arg(long, value_name = "W", default_value = "auto", value_parser = wavefront)]
     wavefront: Wavefront,
+    /// Try other kernels on the adapter for about S seconds [2], keep the fastest, and remember them;
+    /// the last bits of a result may be others than without (GPU only)
+    #[arg(long, value_name = "S", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2", value_parser = tuning_time)]
+    tune: Option<Duration>,
 }
 
 /// `None`: the planner chooses.
@@ -73,6 +81,7 @@ impl EngineArgs {
                 ("--max-tile-rows", self.max_tile_rows.is_some()),
                 ("--kernels", self.kernels.0.is_some()),
                 ("--wavefront", self.wavefront.0.is_some()),
+                ("--tune", self.tune.is_some()),
             ];
             // Where auto has a GPU to choose, these choose it.
             let option = given.iter().find(|(_, given)| *given);
@@ -90,6 +99,7 @@ impl EngineArgs {
             max_tile_rows: self.max_tile_rows,
             family: self.kernels.0,
             wavefront: self.wavefront.0,
+            tune: self.tune,
             ..PlanOptions::default()
         };
         Ok((device, options))
@@ -117,6 +127,24 @@ pub(crate) fn precision(text: &str) -> Result<Precision, String> {
         .into_iter()
         .find(|p| p.to_string() == text)
         .ok_or_else(|| "f32 or f16 is wanted".to_owned())
+}
+
+/// Seconds, more than none.
+pub(crate) fn tuning_time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| *s > 0.0 && *s <= 3600.0);
+    let time = seconds.map(Duration::from_secs_f64).filter(|time| !time.is_zero());
+    time.ok_or_else(|| "a number of seconds, more than 0 and 3600 at most, is wanted".to_owned())
+}
+
+/// How a session came to its kernels; null where it was not asked to measure any.
+pub(crate) fn tuning_json(tuning: Option<&Tuning>) -> Value {
+    let Some(t) = tuning else { return Value::Null };
+    json!({
+        "kernels": t.kernels, "planned": t.planned, "microseconds": t.microseconds,
+        "planned_microseconds": t.planned_microseconds, "steps": t.steps,
+        "candidates": t.candidates, "seconds": t.seconds, "measured_at": t.measured_at,
+        "cached": t.cached,
+    })
 }
 
 fn at_least_one<N: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {

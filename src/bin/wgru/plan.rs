@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use wgru::{Calibration, Choice, Plan, SequenceShape};
 
-use crate::engine::EngineArgs;
+use crate::engine::{EngineArgs, tuning_json};
 use crate::failure::Failure;
 use crate::options::ModelArgs;
+use crate::progress;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,7 +34,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // The expected time is a part of what is shown.
     let (choice, options) = args.engine.choose(&gru, shape, Calibration::Always)?;
     let device = &choice.device;
+    let mut tuning = None;
     let plan = match device.gpu_context() {
+        Some(_) if options.tune.is_some() => {
+            let message = format!("tuning for {shape} on {device}");
+            let session =
+                progress::while_shown(message, || gru.session_with(device, shape, &options))?;
+            tuning = session.tuning().cloned();
+            session.plan().cloned()
+        }
         Some(gpu) => Some(Plan::new(gru.config(), shape, gpu.capabilities(), &options)?),
         None => None,
     };
@@ -47,6 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         value["device"] = json!(device.to_string());
         value["auto"] = auto_json(&choice);
         value["engine"] = json!(engine);
+        value["tuning"] = tuning_json(tuning.as_ref());
         value["precision"] = json!(options.precision.to_string());
         value["steps"] = json!(shape.steps);
         value["batch"] = json!(shape.batch);
@@ -55,6 +65,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         writeln!(out, "device: {device}")?;
         if let Some(reason) = &choice.reason {
             writeln!(out, "auto: {reason}")?;
+        }
+        if let Some(tuning) = &tuning {
+            writeln!(out, "{tuning}")?;
         }
         match plan {
             Some(plan) => write!(out, "{plan}")?,

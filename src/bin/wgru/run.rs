@@ -47,7 +47,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         })
     } else {
         args.finish::<f32>(&gru, &opened, |(device, options), inputs| {
-            gru.session_with(device, inputs.shape(), options)?.run_with(inputs)
+            let mut session = gru.session_with(device, inputs.shape(), options)?;
+            if let Some(tuning) = session.tuning() {
+                note(&tuning.to_string());
+            }
+            session.run_with(inputs)
         })
     }
 }

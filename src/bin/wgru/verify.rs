@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wgru::Calibration;
 use wgru::reference::{Location, Verification};
 
-use crate::engine::EngineArgs;
+use crate::engine::{EngineArgs, tuning_json};
 use crate::failure::Failure;
 use crate::options::ModelArgs;
 use crate::progress;
@@ -52,8 +52,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let shape = inputs.shape();
     let (choice, options) = args.engine.choose(&gru, shape, Calibration::default())?;
     let device = choice.device;
-    let verification = progress::while_shown(format!("verifying {shape} on {device}"), || {
-        gru.session_with(&device, shape, &options)?.verify(&inputs)
+    let message = format!("verifying {shape} on {device}");
+    let (verification, tuning) = progress::while_shown(message, || {
+        let mut session = gru.session_with(&device, shape, &options)?;
+        let verification = session.verify(&inputs)?;
+        Ok::<_, wgru::Error>((verification, session.tuning().cloned()))
     })?;
     let verdict = Verdict::of(&verification, shape.batch)?;
     let mut out = io::stdout().lock();
@@ -65,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             Verdict::Nothing => Value::Null,
         };
         value["device"] = json!(device.to_string());
+        value["tuning"] = tuning_json(tuning.as_ref());
         value["precision"] = json!(options.precision.to_string());
         value["steps"] = json!(shape.steps);
         value["batch"] = json!(shape.batch);
@@ -77,6 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         for warning in &gru.description().warnings {
             writeln!(out, "warning: {warning}")?;
+        }
+        if let Some(tuning) = &tuning {
+            writeln!(out, "{tuning}")?;
         }
         writeln!(out, "{verification}")?;
         match verdict {

@@ -33,24 +33,30 @@ pub(crate) struct Families {
 struct Kernels {
     family: KernelFamily,
     wavefront: bool,
+    /// The session was tuned.
+    tuned: bool,
 }
 
 impl Kernels {
     /// From the plainest to the most particular.
     const LADDER: [Self; 3] = [
-        Self { family: KernelFamily::Step, wavefront: false },
-        Self { family: KernelFamily::Step, wavefront: true },
-        Self { family: KernelFamily::Sequence, wavefront: false },
+        Self { family: KernelFamily::Step, wavefront: false, tuned: false },
+        Self { family: KernelFamily::Step, wavefront: true, tuned: false },
+        Self { family: KernelFamily::Sequence, wavefront: false, tuned: false },
     ];
 
     fn of(session: &Session) -> Option<Self> {
         let plan = session.plan()?;
-        Some(Self { family: plan.family(), wavefront: plan.is_wavefront() })
+        let tuned = session.tuning().is_some();
+        Some(Self { family: plan.family(), wavefront: plan.is_wavefront(), tuned })
     }
 
     fn name(self) -> String {
-        let Self { family, wavefront } = self;
-        if wavefront { format!("{family} wavefront") } else { family.to_string() }
+        match self {
+            Self { tuned: true, .. } => "the tuned session".into(),
+            Self { family, wavefront: true, .. } => format!("{family} wavefront"),
+            Self { family, .. } => family.to_string(),
+        }
     }
 
     fn options(self, base: &PlanOptions) -> PlanOptions {
@@ -101,6 +107,12 @@ pub(crate) fn measure(
             sessions.push((kernels, make(&kernels.options(&base))));
         }
     }
+    if effort.tune.is_some() {
+        let tuned = make(&PlanOptions { tune: effort.tune, ..base.clone() })?;
+        if let Some(kernels) = Kernels::of(&tuned.0) {
+            sessions.push((kernels, Ok(tuned)));
+        }
+    }
     let mut expected = Duration::ZERO;
     for (kernels, made) in sessions {
         let (mut session, took) = match made {
@@ -115,6 +127,7 @@ pub(crate) fn measure(
         record.family = Some(kernels.family.to_string());
         record.wavefront = Some(kernels.wavefront);
         record.chosen = Some(kernels == own);
+        record.tuned = session.tuning().map(|tuning| tuning.to_string());
         record.first_open_ms = Some(opened);
         record.first_session_ms = Some(milliseconds(took));
         record.device_bytes = Some(session.device_bytes());

@@ -59,7 +59,7 @@ fn one_table(out: &mut String, (device, mode, reset): (&str, &str, &str), record
             rows.push(record);
         }
     }
-    columns.sort_by_key(|c| (c != PLAIN, c.clone()));
+    columns.sort_by_key(|c| (c != PLAIN, c == "tuned", c.clone()));
     let by_device = records.iter().all(|r| r.ms.is_some());
     let what = if by_device { "on the device" } else { "of a whole call" };
     let _ = writeln!(
@@ -71,7 +71,11 @@ fn one_table(out: &mut String, (device, mode, reset): (&str, &str, &str), record
     columns.iter().for_each(|name| {
         let _ = write!(out, " {} |", cell_text(name));
     });
-    let _ = write!(out, " gain over {PLAIN} |\n|---|---|{}\n", "---:|".repeat(columns.len() + 1));
+    let _ = write!(
+        out,
+        " choice's gain over {PLAIN} |\n|---|---|{}\n",
+        "---:|".repeat(columns.len() + 1)
+    );
     for row in rows {
         let _ = write!(out, "| {} | {} |", cell_text(&row.name), shape(row));
         let own: Vec<&Record> = records.iter().copied().filter(|r| r.name == row.name).collect();
@@ -123,7 +127,8 @@ mod tests {
         let text = markdown(&rows);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].contains("GPU (Vulkan), f32, reset-after: milliseconds on the device"));
-        let head = "| row | B x T, I→H | step | sequence | step wavefront | gain over step |";
+        let head =
+            "| row | B x T, I→H | step | sequence | step wavefront | choice's gain over step |";
         assert_eq!(lines[2], head);
         assert_eq!(lines[4], "| a | - | 5.00 | **2.00** | - | x 2.50 |");
         assert_eq!(lines[5], "| b | - | **3.00** | - | 1.00 | x 1.00 |");

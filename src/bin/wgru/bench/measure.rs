@@ -41,6 +41,8 @@ pub(crate) struct Effort {
     /// When the whole command is to end.
     pub(crate) deadline: Option<Instant>,
     pub(crate) seed: u64,
+    /// Time in which a session on an adapter looks for its fastest kernels.
+    pub(crate) tune: Option<Duration>,
 }
 
 impl Effort {
@@ -73,11 +75,13 @@ pub(crate) fn measure(
     let device = target.open()?;
     record.first_open_ms = Some(milliseconds(begin.elapsed()));
     let begin = Instant::now();
-    let options = PlanOptions { precision: target.precision(), ..PlanOptions::default() };
+    let tune = effort.tune.filter(|_| matches!(target, Target::Gpu { .. }));
+    let options = PlanOptions { precision: target.precision(), tune, ..PlanOptions::default() };
     let shape = problem.row.shape();
     let mut session = problem.gru.session_with(&device, shape, &options)?;
     record.first_session_ms = Some(milliseconds(begin.elapsed()));
     record.device_bytes = Some(session.device_bytes());
+    record.tuned = session.tuning().map(|tuning| tuning.to_string());
 
     let one_run = match first_run(problem, &mut session, &mut record)? {
         Ok(expected) => expected,

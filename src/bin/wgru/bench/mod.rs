@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use wgru::{Precision, ResetForm};
 
-use crate::engine::precision;
+use crate::engine::{precision, tuning_time};
 use crate::failure::{DEVICE_FAILED, Failure};
 use crate::options::reset;
 use grid::Choice;
@@ -62,6 +62,11 @@ pub(crate) struct Args {
     /// Weights on GPUs: f32, f16
     #[arg(long, value_name = "P", default_value = "f32", value_parser = precision)]
     precision: Precision,
+    /// Tune sessions on adapters for about S seconds each [2]: see `wgru run --help`. With
+    /// --families, a tuned session is timed beside the others
+    #[arg(long, value_name = "S", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2", value_parser = tuning_time)]
+    tune: Option<Duration>,
     /// The reset form: before, after
     #[arg(long, value_name = "R", default_value = "after", value_parser = reset)]
     reset: ResetForm,
@@ -85,7 +90,7 @@ pub(crate) struct Args {
         value_name = "FILE",
         num_args = 1..,
         conflicts_with_all = [
-            "all", "only", "grid", "families", "json", "sweep", "device", "precision", "reset", "threads", "seconds",
+            "all", "only", "grid", "families", "tune", "json", "sweep", "device", "precision", "reset", "threads", "seconds",
             "max_seconds", "seed"
         ]
     )]
@@ -121,8 +126,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Err(Failure::Request("--json and --html name the same file".into()));
     }
     let mut targets = target::choose(&args.device, args.threads, args.precision)?;
+    let is_cpu = |t: &target::Target| matches!(t, target::Target::Cpu { .. });
+    if args.tune.is_some() && targets.iter().all(is_cpu) {
+        return Err(Failure::Request("--tune wants a GPU, there is none among the devices".into()));
+    }
     if args.families {
-        let is_cpu = |t: &target::Target| matches!(t, target::Target::Cpu { .. });
         if targets.iter().all(is_cpu) || !args.device.is_empty() && targets.iter().any(is_cpu) {
             return Err(Failure::Request(
                 "--families compares the kernels of adapters: the CPU engine has none".into(),
@@ -140,6 +148,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         per_row: Duration::from_secs_f64(args.seconds),
         deadline: limit.map(|s| begin + Duration::from_secs_f64(s)),
         seed: args.seed,
+        tune: args.tune,
     };
     let mut bench = Bench::new(effort, args.reset, targets, args.families, json);
     bench.all(&rows, args.sweep || html.is_some())?;

@@ -156,6 +156,9 @@ pub(crate) struct Record {
     pub(crate) wavefront: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chosen: Option<bool>,
+    /// How a session that was tuned came to its kernels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tuned: Option<String>,
     pub(crate) runs: Option<usize>,
     pub(crate) e2e_ms: Option<f64>,
     pub(crate) e2e_p95_ms: Option<f64>,
@@ -201,6 +204,7 @@ impl Record {
     /// What a table calls the column: the engine, and the device and mode where they are needed.
     pub(crate) fn column(&self) -> String {
         let mode = if self.mode == "f32" { String::new() } else { format!(", {}", self.mode) };
+        let mode = if self.tuned.is_some() { format!("{mode}, tuned") } else { mode };
         match (self.engine.as_str(), self.is_cpu()) {
             (engine, true) => format!("{engine} CPU{mode}"),
             (engine, false) => format!("{engine} {}{mode}", short(&self.device)),
@@ -211,6 +215,9 @@ impl Record {
 /// The kernels of a record that compares families.
 pub(crate) fn kernels(record: &Record) -> Option<String> {
     let family = record.family.as_ref()?;
+    if record.tuned.is_some() {
+        return Some("tuned".into());
+    }
     let wavefront = record.wavefront == Some(true);
     Some(if wavefront { format!("{family} wavefront") } else { family.clone() })
 }

@@ -1,0 +1,183 @@
+//! The choice of kernels by measurement, on the adapter at hand, for one session.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `race` | which candidate is the fastest: a function of a clock and of times |
+//! | `trial` | the runs that are timed |
+//! | `record` | what the cache keeps |
+//!
+//! The candidates are the planner's (`plan/candidates.rs`): whatever wins is a plan that the planner
+//! would have made had its table said so, with every law of one.
+
+mod race;
+mod record;
+mod trial;
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::cache::{Cache, warn_once};
+use crate::error::Result;
+use crate::gpu::{GpuContext, GpuSession};
+use crate::model::Gru;
+use crate::plan::{Candidates, Geometry, PlanOptions, candidates};
+use crate::shape::SequenceShape;
+use record::{KIND, Stored};
+use trial::Trial;
+
+/// How a session that was asked to ([`PlanOptions::tune`]) came to its kernels.
+///
+/// The kernels are the session's for all its runs. A row's result depends neither on its batch nor
+/// on how a sequence is cut, as in any session; but another kernel may round differently, so a tuned
+/// session's last bits can be others than an untuned one's, or those of one that was tuned on
+/// another day.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// The kernels of the session, in words.
+    pub kernels: String,
+    /// Those that the planner's table chooses; the same where nothing was clearly faster.
+    pub planned: String,
+    /// Median time of a trial's run with `kernels`, and of the runs with `planned` beside them.
+    pub microseconds: f64,
+    /// See `microseconds`.
+    pub planned_microseconds: f64,
+    /// Steps of a trial's run, of as many rows as the session's largest shape has.
+    pub steps: usize,
+    /// Candidates that were measured, the planner's choice among them.
+    pub candidates: usize,
+    /// What the measurement took.
+    pub seconds: f64,
+    /// When it was made: seconds since 1970.
+    pub measured_at: u64,
+    /// Whether it is an earlier one's, from the cache.
+    pub cached: bool,
+}
+
+impl Tuning {
+    /// What the command line's `--tune` spends: two seconds.
+    pub const DEFAULT_TIME: Duration = Duration::from_secs(2);
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tuned: {}: ", self.kernels)?;
+        let [own, planned] = [self.microseconds, self.planned_microseconds];
+        match (self.kernels == self.planned, self.candidates) {
+            (true, 1) => write!(f, "the planner's choice, beside which nothing was measured")?,
+            (true, n) => write!(
+                f,
+                "the planner's choice, {planned:.0} us in {} steps, than which none of {} other \
+                 candidates is clearly faster",
+                self.steps,
+                n - 1
+            )?,
+            (false, n) => write!(
+                f,
+                "measured {own:.0} us in {} steps against {planned:.0} us of the planner's choice \
+                 ({}), the fastest of {n} candidates",
+                self.steps, self.planned
+            )?,
+        }
+        match self.cached {
+            true => write!(f, "; from the cache of {}", date(self.measured_at)),
+            false => write!(f, "; in {:.1} s", self.seconds),
+        }
+    }
+}
+
+/// The session of `gru` for runs of up to `shape`: the kernels that `cache` names, else those that
+/// are found to be the fastest within `limit`.
+pub(crate) fn session(
+    context: &GpuContext,
+    gru: &Gru,
+    shape: SequenceShape,
+    options: &PlanOptions,
+    limit: Duration,
+    cache: &Cache,
+) -> Result<(GpuSession, Option<Tuning>)> {
+    // Nothing can be timed.
+    if shape.steps == 0 || shape.batch == 0 {
+        return Ok((GpuSession::new(context, gru, shape, options)?, None));
+    }
+    let groups = candidates(gru.config(), shape, context.capabilities(), options)?;
+    let (geometries, first, variations) = numbered(&groups);
+    let key = record::key(context, gru.config(), shape, options);
+    if let Some(stored) = cache.read::<Stored>(KIND, &key) {
+        let known = geometries.iter().find(|g| g.label() == stored.kernels);
+        let planned = geometries[0].label() == stored.planned;
+        let wrong = match (known, stored.absurdity()) {
+            (_, Some(absurdity)) => Err(absurdity.to_owned()),
+            (None, None) => Err(format!("'{}' is no candidate", stored.kernels)),
+            (Some(_), None) if !planned => Err("the planner now chooses otherwise".to_owned()),
+            (Some(geometry), None) => Ok(*geometry),
+        };
+        let hasty = stored.allowed_seconds < limit.as_secs_f64();
+        match wrong {
+            // More time may find more.
+            Ok(_) if hasty => {}
+            Ok(geometry) => {
+                let session = trial::session(context, gru, shape, options, geometry)?;
+                return Ok((session, Some(stored.tuning())));
+            }
+            Err(reason) => {
+                let path = cache.path(KIND, &key).unwrap_or_default();
+                warn_once(format!("{}: ignored: {reason}", path.display()));
+            }
+        }
+    }
+    let mut trial = Trial::new(context, gru, shape, options, geometries.clone(), limit)?;
+    let outcome = race::race(&mut trial, limit, &first, |base| {
+        variations.iter().find(|(b, _)| *b == base).map_or(Vec::new(), |(_, all)| all.clone())
+    })?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let tuning = Tuning {
+        kernels: geometries[outcome.winner].label(),
+        planned: geometries[0].label(),
+        microseconds: 1e6 * outcome.seconds,
+        planned_microseconds: 1e6 * outcome.planned,
+        steps: trial.steps(),
+        candidates: outcome.measured,
+        seconds: race::Track::elapsed(&trial).as_secs_f64(),
+        measured_at: now,
+        cached: false,
+    };
+    let session = trial.finish(outcome.winner)?;
+    // What a time too short has found may be wrong, and would stay.
+    if outcome.measured > 1 || geometries.len() == 1 {
+        cache.keep(KIND, &key, &Stored::new(&tuning, limit));
+    }
+    log::info!("{tuning}");
+    Ok((session, Some(tuning)))
+}
+
+/// Every geometry, numbered; the numbers of the bases after the first, which is 0; those of the
+/// variations of each base.
+type Numbered = (Vec<Geometry>, Vec<usize>, Vec<(usize, Vec<usize>)>);
+
+fn numbered(groups: &[Candidates]) -> Numbered {
+    let mut geometries: Vec<Geometry> = groups.iter().map(|group| group.base).collect();
+    let first = (1..geometries.len()).collect();
+    let mut variations = Vec::new();
+    for (base, group) in groups.iter().enumerate() {
+        let begin = geometries.len();
+        geometries.extend(&group.variations);
+        variations.push((base, (begin..geometries.len()).collect()));
+    }
+    (geometries, first, variations)
+}
+
+/// The day of a moment in seconds since 1970, in UTC.
+fn date(seconds: u64) -> String {
+    // The civil calendar from days since 0000-03-01, in eras of 400 years.
+    let z = seconds / 86_400 + 719_468;
+    let day_of_era = z % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + z / 146_097 * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
