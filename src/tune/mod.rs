@@ -38,7 +38,7 @@ pub struct Tuning {
     pub kernels: String,
     /// Those that the planner's table chooses; the same where nothing was clearly faster.
     pub planned: String,
-    /// Median time of a trial's run with `kernels`, and of the runs with `planned` beside them.
+    /// Time of a trial's fastest run with `kernels`, and of the fastest with `planned` beside it.
     pub microseconds: f64,
     /// See `microseconds`.
     pub planned_microseconds: f64,

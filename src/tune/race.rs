@@ -7,8 +7,9 @@ const GAIN: f64 = 0.97;
 /// Pairs of runs of a candidate and the planner's choice.
 const FEWEST_PAIRS: usize = 2;
 const MOST_PAIRS: usize = 9;
-/// A candidate whose first run takes so many times as long is not run again.
-const HOPELESS: f64 = 1.5;
+/// A candidate whose runs all take so many times as long is not run again: after the first pair, and
+/// after the fewest.
+const HOPELESS: [f64; 2] = [4.0, 1.5];
 
 /// What a race needs: a clock, and runs.
 pub(super) trait Track {
@@ -29,7 +30,8 @@ pub(super) trait Track {
 pub(super) struct Outcome {
     /// The fastest candidate; 0 is the planner's choice.
     pub(super) winner: usize,
-    /// Median seconds of its runs, and of the runs of the planner's choice beside them.
+    /// Seconds of its fastest run, and of the fastest of the planner's choice beside it: what slows
+    /// a run down is something else.
     pub(super) seconds: f64,
     pub(super) planned: f64,
     /// Candidates that were measured, the planner's choice among them.
@@ -40,8 +42,6 @@ pub(super) struct Outcome {
 #[derive(Clone, Copy, Debug)]
 struct Duel {
     candidate: usize,
-    /// Median of the ratios of the pairs.
-    ratio: f64,
     seconds: f64,
     planned: f64,
 }
@@ -66,18 +66,17 @@ pub(super) fn race<T: Track>(
             Outcome { winner: *candidate, seconds: *seconds, planned: *planned, measured }
         }
         None => {
-            let times = duels.iter().map(|duel| duel.planned).collect();
-            let planned = median(times);
+            let planned = duels.iter().map(|duel| duel.planned).reduce(f64::min).unwrap_or(0.0);
             Outcome { winner: 0, seconds: planned, planned, measured }
         }
     })
 }
 
-/// The duel with the least ratio below `most`, of those in which the medians of the times say so too.
+/// The duel with the least ratio, below `most`, of the candidate's time to that of the planner's choice.
 fn best(duels: &[Duel], most: f64) -> Option<&Duel> {
-    let agree = |duel: &&Duel| duel.ratio < most && duel.seconds < most * duel.planned;
-    let faster = duels.iter().filter(agree);
-    faster.min_by(|a, b| a.ratio.total_cmp(&b.ratio))
+    let ratio = |duel: &Duel| duel.seconds / duel.planned;
+    let faster = duels.iter().filter(|duel| ratio(duel) < most);
+    faster.min_by(|a, b| ratio(a).total_cmp(&ratio(b)))
 }
 
 /// Measures `candidates`, each in an even share of the time until `until`, none after `limit`.
@@ -107,38 +106,27 @@ fn duel<T: Track>(
     end: Duration,
     limit: Duration,
 ) -> Result<Option<Duel>, T::Error> {
-    let (mut own, mut planned) = (Vec::new(), Vec::new());
-    while own.len() < MOST_PAIRS {
+    let (mut own, mut planned) = (f64::INFINITY, f64::INFINITY);
+    let (mut pairs, mut hopeless) = (0, false);
+    while pairs < MOST_PAIRS && !hopeless {
         let now = track.elapsed();
-        if now >= limit || own.len() >= FEWEST_PAIRS && now >= end {
+        if now >= limit || pairs >= FEWEST_PAIRS && now >= end {
             break;
         }
-        if own.len() % 2 == 0 {
-            planned.push(track.planned()?);
-            own.push(track.candidate()?);
+        if pairs % 2 == 0 {
+            planned = planned.min(track.planned()?);
+            own = own.min(track.candidate()?);
         } else {
-            own.push(track.candidate()?);
-            planned.push(track.planned()?);
+            own = own.min(track.candidate()?);
+            planned = planned.min(track.planned()?);
         }
-        if own.len() == 1 && own[0] > HOPELESS * planned[0] {
-            break;
-        }
+        pairs += 1;
+        hopeless = own > planned * HOPELESS[usize::from(pairs >= FEWEST_PAIRS)];
     }
-    let hopeless = own.len() == 1 && own[0] > HOPELESS * planned[0];
-    if own.len() < FEWEST_PAIRS && !hopeless {
-        return Ok(None);
-    }
-    let ratio = median(own.iter().zip(&planned).map(|(own, planned)| own / planned).collect());
     // A clock too coarse for the runs tells nothing.
-    let sound = ratio.is_finite() && ratio > 0.0;
-    let [seconds, planned] = [own, planned].map(median);
-    Ok(sound.then_some(Duel { candidate, ratio, seconds, planned }))
-}
-
-/// The middle value, the lower of two; 0 of none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+    let sound = own.is_finite() && own > 0.0 && planned > 0.0;
+    let told = sound && (pairs >= FEWEST_PAIRS || hopeless);
+    Ok(told.then_some(Duel { candidate, seconds: own, planned }))
 }
 
 #[cfg(test)]
