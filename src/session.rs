@@ -50,7 +50,9 @@ impl Gru {
     /// # Errors
     /// Those of [`Plan::new`]; [`ErrorKind::OutOfMemory`] where the device cannot hold it;
     /// [`ErrorKind::InvalidWeights`] for a weight that overflows f16;
-    /// [`ErrorKind::InvalidRequest`] for f16 on a device that is no GPU, and for a zero option.
+    /// [`ErrorKind::InvalidRequest`] for a zero option, and for f16, a memory budget, a kernel
+    /// family or a wavefront on a device that is no GPU (chunks and tiles change no result and are
+    /// ignored there).
     pub fn session_with(
         &self,
         device: &Device,
@@ -68,6 +70,14 @@ impl Gru {
             ));
         }
         options.validate()?;
+        if device.gpu_context().is_none()
+            && let Some(option) = options.of_gpus()
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("the option {option} needs a GPU, the device is the {device}"),
+            ));
+        }
         let engine = match &device.kind {
             DeviceKind::Gpu(context) => {
                 Engine::Gpu(Box::new(GpuSession::new(context, self, shape, options)?))
