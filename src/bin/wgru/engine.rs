@@ -6,6 +6,7 @@ use wgru::{
 };
 
 use crate::failure::Failure;
+use crate::options::at_least_one;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct EngineArgs {
@@ -117,11 +118,6 @@ pub(crate) fn precision(text: &str) -> Result<Precision, String> {
         .into_iter()
         .find(|p| p.to_string() == text)
         .ok_or_else(|| "f32 or f16 is wanted".to_owned())
-}
-
-fn at_least_one<N: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {
-    let number = text.parse::<N>().ok().filter(|n| *n >= N::from(1));
-    number.ok_or_else(|| "a whole number of at least 1 is wanted".to_owned())
 }
 
 fn kernels(text: &str) -> Result<Kernels, String> {
