@@ -24,15 +24,20 @@ def wgru(row, weight_bytes):
     directions = 2 if row["bi"] else 1
     share = 0.5625 if row.get("lengths") else 1.0  # of the rows' steps
     total = 0.0
+    # As the planner's table.
+    square = hidden * hidden
     wavefront = layers > 1 and directions == 1
+    wavefront &= square * batch <= 1 << 22 and 3 * square * (2 * layers - 1) <= 1 << 23
     resident = 3 * hidden * hidden * weight_bytes <= REGISTERS
     widths = [features] + [directions * hidden] * (layers - 1)
     for width in widths[:1] if wavefront and not resident else widths:
         total += 6 * steps * batch * share * directions * hidden * width / RATE
     if resident:
-        rows = math.ceil(batch * directions * (layers if wavefront else 1) / CORES)
+        # Layers of a stack overlap, chunk by chunk.
+        stacked = directions == 1
+        rows = math.ceil(batch * directions * (layers if stacked else 1) / CORES)
         cell = BARRIERS + rows * 6 * hidden * hidden / CORE_RATE
-        total += steps * cell * (1 if wavefront else layers)
+        total += steps * cell * (1 if stacked else layers)
         return "sequence", total / 1e3
     cells = layers if wavefront else 1
     k = hidden * (2 if wavefront else 1)
