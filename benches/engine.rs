@@ -2,11 +2,13 @@
 //! runs once.
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Bencher, BenchmarkId, Criterion, criterion_group, criterion_main};
 use ndarray::Array3;
 use wgru::{
-    Capabilities, Device, Directions, Gru, GruConfig, Plan, PlanOptions, ResetForm, SequenceShape,
+    BufferIo, Capabilities, Device, Directions, Gru, GruConfig, KernelFamily, Plan, PlanOptions,
+    ResetForm, SequenceShape, Session,
 };
 
 fn network(hidden: usize, layers: usize, directions: Directions, reset: ResetForm) -> Gru {
@@ -47,26 +49,131 @@ fn packing(c: &mut Criterion) {
     group.finish();
 }
 
-/// A run on a device that does nothing: recording, submitting, staging.
-fn recording(c: &mut Criterion) {
-    let device = noop().expect("wgpu has its backend that does nothing");
-    let mut group = c.benchmark_group("record");
-    for (steps, batch, reset) in
-        [(100, 1, ResetForm::After), (100, 1, ResetForm::Before), (1000, 8, ResetForm::After)]
-    {
-        let gru = network(64, 1, Directions::Forward, reset);
-        let shape = SequenceShape::new(steps, batch);
-        let mut session = gru.session(&device, shape).expect("a session");
-        let input = Array3::<f32>::zeros((steps, batch, 64));
-        group.bench_function(BenchmarkId::new(format!("reset-{reset}"), shape), |b| {
-            b.iter(|| session.run(input.view()).expect("a run"));
-        });
+/// Steps of a run whose cost is divided by them.
+const STEPS: usize = 1000;
+
+/// What one step costs the host, on a device that computes nothing: every time is that of a run,
+/// divided by its steps. `host run` takes arrays and gives arrays; `encode` is
+/// `PreparedRun::encode` and the encoder's `finish`; `copies` is the part of a host run that moving
+/// its bytes takes.
+fn host_cost(c: &mut Criterion) {
+    let (device, queue) = noop();
+    let wgru = Device::from_wgpu(device.clone(), queue).expect("the device admits plans");
+    let mut group = c.benchmark_group("a step on the host");
+    group.warm_up_time(Duration::from_millis(200));
+    group.measurement_time(Duration::from_millis(500)).sample_size(10);
+    for directions in [Directions::Forward, Directions::Bidirectional] {
+        for reset in [ResetForm::After, ResetForm::Before] {
+            for (batch, hidden) in [1, 8, 32].into_iter().flat_map(|b| [(b, 64), (b, 256)]) {
+                let gru = network(hidden, 1, directions, reset);
+                let both =
+                    if gru.config().num_directions() == 2 { ", both directions" } else { "" };
+                let row = format!("reset-{reset}, H {hidden}, B {batch}{both}");
+                let shape = SequenceShape::new(STEPS, batch);
+                let name = |what| BenchmarkId::new(what, &row);
+                group.bench_function(name("host run"), |b| host_run(b, &gru, &wgru, shape));
+                group.bench_function(name("encode"), |b| encode(b, &gru, &wgru, &device, shape));
+                if reset == ResetForm::After {
+                    group.bench_function(name("copies"), |b| copies(b, &gru, shape));
+                }
+            }
+        }
     }
     group.finish();
 }
 
-/// A device of wgpu's backend that validates calls and computes nothing.
-fn noop() -> wgru::Result<Device> {
+/// The step kernels, whose steps the host records one by one.
+fn stepwise(gru: &Gru, device: &Device, shape: SequenceShape) -> Session {
+    let family = Some(KernelFamily::Step);
+    let options = PlanOptions { family, ..PlanOptions::default() };
+    gru.session_with(device, shape, &options).expect("a session")
+}
+
+fn host_run(b: &mut Bencher<'_>, gru: &Gru, device: &Device, shape: SequenceShape) {
+    let mut session = stepwise(gru, device, shape);
+    let input = Array3::<f32>::zeros((shape.steps, shape.batch, gru.config().input_size));
+    per_step(b, || session.run(input.view()).expect("a run"));
+}
+
+fn encode(
+    b: &mut Bencher<'_>,
+    gru: &Gru,
+    device: &Device,
+    raw: &wgpu::Device,
+    shape: SequenceShape,
+) {
+    let session = stepwise(gru, device, shape);
+    let buffer = |features: usize| {
+        raw.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: (4 * shape.steps * shape.batch * features) as u64,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        })
+    };
+    let (input, output) = (buffer(gru.config().input_size), buffer(gru.config().output_size()));
+    let io = BufferIo::new(shape, input.slice(..)).output(output.slice(..));
+    let prepared = session.prepare(&io).expect("a run on these buffers");
+    per_step(b, || {
+        let mut encoder = raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        prepared.encode(&mut encoder).expect("an encoder of the device");
+        encoder.finish()
+    });
+}
+
+/// The copies of a host run without the run, between buffers of the same sizes in the same order:
+/// the input to staging and from there to the device's buffer, which this device does itself, the
+/// output from there to staging and to an array that is made anew.
+fn copies(b: &mut Bencher<'_>, gru: &Gru, shape: SequenceShape) {
+    let of = |features: usize| shape.steps * shape.batch * features;
+    let (input, output) = (of(gru.config().input_size), of(gru.config().output_size()));
+    // As large as a staging buffer is at most; there are two each way.
+    let piece = ((8 << 20) / 4).min(input.max(output));
+    let [mut staging, mut staging_down] = [(); 2].map(|()| [(); 2].map(|()| vec![1f32; piece]));
+    let whole = gru.config().num_directions() == 2;
+    let [mut device_in, device_out] =
+        [input, output].map(|all| vec![1f32; if whole { all } else { piece }]);
+    let input = vec![1f32; input];
+    per_step(b, || {
+        let mut result = vec![0f32; output];
+        let mut up = |n: usize, from: &[f32]| {
+            staging[n % 2][..from.len()].copy_from_slice(from);
+            let at = if whole { n * piece } else { 0 };
+            device_in[at..at + from.len()]
+                .copy_from_slice(black_box(&staging[n % 2][..from.len()]));
+        };
+        let mut ins = input.chunks(piece).enumerate();
+        if whole {
+            ins.by_ref().for_each(|(n, from)| up(n, from));
+        }
+        for (n, to) in result.chunks_mut(piece).enumerate() {
+            if let Some((n, from)) = ins.next() {
+                up(n, from);
+            }
+            let at = if whole { n * piece } else { 0 };
+            let down = &mut staging_down[n % 2][..to.len()];
+            down.copy_from_slice(black_box(&device_out[at..at + to.len()]));
+            to.copy_from_slice(black_box(down));
+        }
+        black_box(&device_in);
+        result
+    });
+}
+
+/// Times `run`, which is of [`STEPS`] steps, by the step.
+fn per_step<R>(b: &mut Bencher<'_>, mut run: impl FnMut() -> R) {
+    b.iter_custom(|times| {
+        let begin = Instant::now();
+        for _ in 0..times {
+            black_box(run());
+        }
+        begin.elapsed() / u32::try_from(STEPS).expect("a small number")
+    });
+}
+
+/// A device of wgpu's backend that validates calls and computes nothing; it tells steps by
+/// immediates, as GPUs do.
+fn noop() -> (wgpu::Device, wgpu::Queue) {
     let noop = wgpu::NoopBackendOptions { enable: true, ..Default::default() };
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::NOOP,
@@ -75,12 +182,12 @@ fn noop() -> wgru::Result<Device> {
     });
     let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default());
     let adapter = pollster::block_on(adapter).expect("the backend has an adapter");
-    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+    pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        required_features: wgpu::Features::IMMEDIATES,
         required_limits: adapter.limits(),
         ..Default::default()
     }))
-    .expect("the adapter opens");
-    Device::from_wgpu(device, queue)
+    .expect("the adapter opens")
 }
 
 /// The CPU engine: one step of one stream, and sequences.
@@ -105,5 +212,5 @@ fn cpu(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, planning, packing, recording, cpu);
+criterion_group!(benches, planning, packing, host_cost, cpu);
 criterion_main!(benches);

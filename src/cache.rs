@@ -124,6 +124,23 @@ impl Cache {
         })
     }
 
+    /// [`read`](Self::read) of a record whose numbers may be; one that `is_sound` refuses is
+    /// ignored like a damaged one.
+    pub(crate) fn read_sound<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        key: &Key,
+        is_sound: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let record = self.read(kind, key)?;
+        if is_sound(&record) {
+            return Some(record);
+        }
+        let path = self.path(kind, key)?;
+        warn_once(format!("{}: ignored: it holds a number that no device has", path.display()));
+        None
+    }
+
     /// Writes the record of `key` and says where; `None` where the cache is off.
     ///
     /// # Errors

@@ -53,8 +53,9 @@ impl Gru {
     /// # Errors
     /// Those of [`Plan::new`]; [`ErrorKind::OutOfMemory`] where the device cannot hold it;
     /// [`ErrorKind::InvalidWeights`] for a weight that overflows f16;
-    /// [`ErrorKind::InvalidRequest`] for f16 or tuning on a device that is no GPU, and for a zero
-    /// option.
+    /// [`ErrorKind::InvalidRequest`] for a zero option, and for f16, a memory budget, a kernel
+    /// family, a wavefront or tuning on a device that is no GPU (chunks and tiles change no result
+    /// and are ignored there).
     pub fn session_with(
         &self,
         device: &Device,
@@ -78,6 +79,14 @@ impl Gru {
             ));
         }
         options.validate()?;
+        if device.gpu_context().is_none()
+            && let Some(option) = options.of_gpus()
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("the option {option} needs a GPU, the device is the {device}"),
+            ));
+        }
         let mut tuning = None;
         let engine = match &device.kind {
             DeviceKind::Gpu(context) => {

@@ -127,11 +127,16 @@ impl Costs {
         }
     }
 
-    /// Whether every cost is a positive number, as a record from elsewhere need not be.
+    /// Whether every cost is one that some device may have, as those of a record from elsewhere
+    /// need not be.
     pub(crate) fn is_sound(&self) -> bool {
-        let scalars = [self.call, self.transfer, self.both, self.before, self.layer];
-        let all = scalars.iter().chain(self.step.iter().flatten()).chain(&self.product);
-        all.into_iter().all(|v| v.is_finite() && *v > 0.0)
+        let within = |low: f64, high: f64| move |v: &f64| (low..=high).contains(v);
+        // Between a nanosecond and ten minutes; from an EFLOP/s and an EB/s down to a MFLOP/s and
+        // 10 kB/s.
+        let times = self.step.iter().flatten().chain([&self.call]).all(within(1e-3, 6e8));
+        let products = self.product.iter().all(within(1e-6, 1e6));
+        let factors = [self.both, self.before, self.layer].iter().all(within(0.01, 100.0));
+        times && products && factors && within(1e-6, 1e8)(&self.transfer)
     }
 }
 

@@ -79,8 +79,11 @@ pub fn auto_candidates() -> Vec<AdapterDescription> {
 fn candidates(found: Vec<AdapterDescription>) -> Vec<AdapterDescription> {
     let mut kept: Vec<AdapterDescription> = Vec::new();
     for adapter in found.into_iter().filter(|a| a.kind != AdapterKind::Software) {
-        // Better interfaces come first; GL names devices in its own way.
-        let again = kept.iter().any(|k| k.name == adapter.name || adapter.backend == "Gl");
+        // Better interfaces come first; GL names devices in its own way. Two of one name behind one
+        // interface are two.
+        let again = kept.iter().any(|k| {
+            k.name == adapter.name && k.backend != adapter.backend || adapter.backend == "Gl"
+        });
         if !again {
             kept.push(adapter);
         }
@@ -245,10 +248,12 @@ fn probed(class: Class, report: Option<ProbeReport>) -> Rates {
     let (rates, Some(report)) = (class.rates(), report) else { return class.rates() };
     // GFLOP/s and GB/s are thousands of operations and bytes a microsecond.
     let thousands = |value: Option<f64>, factor: f64, otherwise: f64| {
-        value.filter(|v| v.is_finite() && *v > 0.0).map_or(otherwise, |v| 1e3 * factor * v)
+        // From a MFLOP/s and a MB/s up to an EFLOP/s and an EB/s.
+        let value = value.filter(|v| (1e-3..=1e9).contains(v));
+        value.map_or(otherwise, |v| 1e3 * factor * v)
     };
     let latency = |value: Option<f64>, otherwise: f64| {
-        value.filter(|v| v.is_finite() && *v > 0.0).unwrap_or(otherwise)
+        value.filter(|v| (1e-3..=1e7).contains(v)).unwrap_or(otherwise)
     };
     let there_and_back = [report.upload_us(), report.read_back_us()];
     let call = there_and_back.into_iter().sum::<Option<f64>>();
@@ -299,7 +304,7 @@ fn known_costs(
     };
     // Tests neither read nor leave measurements in the user's cache.
     let cache = if cfg!(test) { Cache::off() } else { Cache::open() };
-    let cached = cache.read::<Costs>(KIND, &key).filter(Costs::is_sound);
+    let cached = cache.read_sound(KIND, &key, Costs::is_sound);
     let costs = match cached {
         Some(costs) => Ok(costs),
         None if !measure => return Ok((assumed, false)),

@@ -31,6 +31,11 @@ fn each_gpu_is_considered_once_and_no_software() {
     assert_eq!(kept, [0, 2]);
     assert_eq!(candidates(found[3..].to_vec()).len(), 1, "GL alone is better than nothing");
     assert!(candidates(found[4..].to_vec()).is_empty());
+    // Two of one name are two, and each is considered once.
+    let twins = [(0, "Vulkan"), (1, "Vulkan"), (2, "Dx12"), (3, "Dx12")];
+    let twins = twins.map(|(index, backend)| adapter(index, "Big", backend, Discrete));
+    let kept: Vec<usize> = candidates(twins.to_vec()).iter().map(|a| a.index).collect();
+    assert_eq!(kept, [0, 1]);
 }
 
 fn auto(gpus: Vec<AdapterDescription>) -> Auto {
@@ -77,4 +82,26 @@ fn a_network_beyond_a_gpu_is_the_cpus() {
     let choice = auto(vec![small]).choose(&config, shape, &PlanOptions::default()).unwrap();
     assert!(choice.device.gpu_context().is_none() && choice.expected[1].microseconds.is_none());
     assert!(choice.reason.unwrap().contains("GPU cannot: "));
+}
+
+/// Positive numbers that no device has are not believed.
+#[test]
+fn absurd_costs_are_not_sound() {
+    let costs = Costs::assumed(Class::Discrete);
+    assert!(costs.is_sound());
+    let absurd: [fn(&mut Costs, f64); 6] = [
+        |c, v| c.call = v,
+        |c, v| c.step[1][2] = v,
+        |c, v| c.product[0] = v,
+        |c, v| c.transfer = v,
+        |c, v| c.both = v,
+        |c, v| c.layer = v,
+    ];
+    for (index, change) in absurd.into_iter().enumerate() {
+        for value in [1e-30, 1e30, 0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let mut costs = costs.clone();
+            change(&mut costs, value);
+            assert!(!costs.is_sound(), "cost {index} of {value}");
+        }
+    }
 }

@@ -138,6 +138,8 @@ fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
     let software_name = software.iter().any(|part| name.contains(part));
     match info.device_type {
         _ if software_name => AdapterKind::Software,
+        // It calls itself a processor, and computes nothing.
+        _ if info.backend == wgpu::Backend::Noop => AdapterKind::Other,
         wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
         wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
         wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,

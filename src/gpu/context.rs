@@ -41,6 +41,8 @@ pub(super) struct Inner {
     /// another wgpu instance may not, and could be taken for our own.
     pub(super) foreign: bool,
     pub(super) poller: Poller,
+    #[cfg(test)]
+    pub(super) events: std::sync::Mutex<Vec<super::testing::Event>>,
 }
 
 /// A device that answers nothing for so long is taken for lost. Submissions are cut so that each
@@ -145,6 +147,8 @@ impl GpuContext {
                 checked,
                 foreign,
                 poller: Poller::default(),
+                #[cfg(test)]
+                events: std::sync::Mutex::default(),
             }),
         }
     }

@@ -29,6 +29,9 @@ pub(super) const STEPS_OF_A_DISPATCH: usize = 16;
 /// Submissions that may wait in the queue: bounds the memory of recorded commands.
 pub(super) const MAX_IN_FLIGHT: usize = 4;
 
+/// Bytes of rows that are put into the device's order at a time.
+const GATHERED: u64 = 512 << 10;
+
 /// With `slots`, states come from there and go back there; `out.final_state` is left alone.
 pub(super) async fn run(
     session: &mut GpuSession,
@@ -237,6 +240,8 @@ impl Recorder<'_, '_, '_> {
         let inner = &self.context.inner;
         let index =
             scoped(&inner.device, "a submission", || inner.queue.submit([encoder.finish()]))?;
+        #[cfg(test)]
+        self.context.note(super::testing::Event::Submitted(format!("{index:?}")));
         self.submissions += 1;
         let serial = self.submissions;
         self.submitted.push_back(Submission { serial, index: index.clone() });
@@ -357,17 +362,25 @@ impl Recorder<'_, '_, '_> {
     }
 
     async fn upload(&mut self, window: &Window, offset: u64, stride: u64) -> Result<()> {
-        if matches!(window.sequence, HostSequence::Layer(_)) {
-            // The layer below must have come back whole.
-            self.submit().await?;
-            while !self.pending.is_empty() {
+        if let below @ HostSequence::Layer(_) = window.sequence {
+            // The layer below must have come back whole. What this layer's earlier chunks left is
+            // not waited for.
+            let of_below = |piece: &Piece| matches!(&piece.what, PieceOf::Window { window, .. } if window.sequence == below);
+            if self.filling.iter().any(of_below) {
+                self.submit().await?;
+            }
+            while self.pending.iter().any(|filled| filled.pieces.iter().any(of_below)) {
                 self.collect().await?;
             }
         }
         let target = self.session.input.clone();
         let row_bytes = 16 * stride;
         let rows = window.steps.len() * window.rows.len();
-        let per_piece = index((self.session.capacity.staging / row_bytes).max(1));
+        if let Some(values) = self.host.straight(window, &(0..rows), 4 * index(stride)) {
+            return self.upload_bytes(&target, 16 * offset, bytemuck::cast_slice(values)).await;
+        }
+        // Pieces that the processor's caches hold: each is written, then read once.
+        let per_piece = index((GATHERED / row_bytes).max(1));
         let mut scratch = std::mem::take(&mut self.scratch);
         for first in (0..rows).step_by(per_piece) {
             let range = first..rows.min(first + per_piece);

@@ -30,6 +30,8 @@ pub use resources::CreatedObjects;
 pub(crate) use session::GpuSession;
 pub(crate) use slots::GpuSlots;
 pub(crate) use staging::Waiting;
+#[cfg(test)]
+pub(crate) use testing::Event;
 pub use timing::DeviceTimes;
 
 /// The version of wgpu that the GPU engine is built on.

@@ -9,6 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct CreatedObjects {
     /// Buffers.
     pub buffers: u64,
+    /// Bytes of these buffers.
+    pub buffer_bytes: u64,
     /// Bind groups.
     pub bind_groups: u64,
     /// Compute pipelines.
@@ -18,6 +20,7 @@ pub struct CreatedObjects {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     buffers: AtomicU64,
+    buffer_bytes: AtomicU64,
     bind_groups: AtomicU64,
     pipelines: AtomicU64,
 }
@@ -26,6 +29,7 @@ impl Counters {
     pub(super) fn read(&self) -> CreatedObjects {
         CreatedObjects {
             buffers: self.buffers.load(Ordering::Relaxed),
+            buffer_bytes: self.buffer_bytes.load(Ordering::Relaxed),
             bind_groups: self.bind_groups.load(Ordering::Relaxed),
             pipelines: self.pipelines.load(Ordering::Relaxed),
         }
@@ -100,6 +104,7 @@ pub(super) fn buffer(
     counters.buffers.fetch_add(1, Ordering::Relaxed);
     // Empty bindings are invalid, and copies want multiples of 4.
     let size = size.max(16).next_multiple_of(16);
+    counters.buffer_bytes.fetch_add(size, Ordering::Relaxed);
     scoped(device, &format!("buffer {label} of {size} bytes"), || {
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),

@@ -40,6 +40,8 @@ impl GpuContext {
         submission: &wgpu::SubmissionIndex,
         waiting: Waiting,
     ) -> Result<()> {
+        #[cfg(test)]
+        self.note(super::testing::Event::Awaited(format!("{submission:?}")));
         let poll = wgpu::PollType::Wait {
             submission_index: Some(submission.clone()),
             timeout: Some(PATIENCE),

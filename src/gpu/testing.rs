@@ -25,7 +25,23 @@ pub(crate) struct LiveObjects {
     pub(crate) shader_modules: isize,
 }
 
+/// What host runs do with the queue, in order; submissions by their printed index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Submitted(String),
+    Awaited(String),
+}
+
 impl GpuContext {
+    pub(super) fn note(&self, event: Event) {
+        self.inner.events.lock().unwrap().push(event);
+    }
+
+    /// The events since the last call.
+    pub(crate) fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.inner.events.lock().unwrap())
+    }
+
     /// A device of wgpu's backend that validates every call and computes nothing, with the limits
     /// and features that `capabilities` name and no others.
     pub(crate) fn noop(capabilities: &Capabilities) -> (Self, Uncaught) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use ndarray::{Array3, ArrayViewMut1, s};
+use ndarray::{Array3, ArrayViewMut1, ArrayViewMut3, s};
 
 use crate::error::Result;
 use crate::kernels::quads;
@@ -51,15 +51,47 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
         self.inputs.initial_state.is_some()
     }
 
-    /// Time and the caller's row of flat row `m` of a window; the time is past the row's length
-    /// where the row has ended.
-    fn place(&self, window: &Window, m: usize) -> (usize, usize, usize) {
-        let position = window.rows.start + m % window.rows.len();
-        let k = window.steps.start + m / window.rows.len();
-        let reversed = window.direction.is_some_and(|d| self.plan.config.directions.is_reverse(d));
-        let length = self.plan.rows.length(position);
-        let time = if reversed && k < length { length - 1 - k } else { k };
-        (time, self.plan.rows.row(position), length)
+    /// Time, the caller's row and its length for each of the flat rows `range` of a window; the time
+    /// is past the row's length where the row has ended.
+    fn places(
+        &self,
+        window: &Window,
+        range: Range<usize>,
+    ) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let (plan, rows) = (Arc::clone(&self.plan), window.rows.clone());
+        let reversed = window.direction.is_some_and(|d| plan.config.directions.is_reverse(d));
+        let width = rows.len().max(1);
+        let mut k = window.steps.start + range.start / width;
+        let mut position = rows.start + range.start % width;
+        range.map(move |_| {
+            let length = plan.rows.length(position);
+            let time = if reversed && k < length { length - 1 - k } else { k };
+            let place = (time, plan.rows.row(position), length);
+            position += 1;
+            if position == rows.end {
+                (position, k) = (rows.start, k + 1);
+            }
+            place
+        })
+    }
+
+    /// The values of flat rows `range` of a window as they lie in the caller's input, where the
+    /// device takes the same values in the same order.
+    pub(super) fn straight(
+        &self,
+        window: &Window,
+        range: &Range<usize>,
+        stride: usize,
+    ) -> Option<&'i [f32]> {
+        let forwards = window.direction.is_none_or(|d| !self.plan.config.directions.is_reverse(d));
+        let same = window.sequence == HostSequence::Input
+            && forwards
+            && self.plan.rows.is_full()
+            && stride == self.plan.config.input_size
+            && window.rows.len() == self.inputs.input.dim().1;
+        let all = self.inputs.input.to_slice().filter(|_| same)?;
+        let first = window.steps.start * window.rows.len();
+        Some(&all[(first + range.start) * stride..(first + range.end) * stride])
     }
 
     /// Writes flat rows `range` of a window to `out`, `stride` values a row, zero-padded.
@@ -71,40 +103,31 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
         out: &mut Vec<f32>,
     ) {
         out.clear();
-        let straight = window.direction.is_none_or(|d| !self.plan.config.directions.is_reverse(d));
-        if window.sequence == HostSequence::Input
-            && straight
-            && self.plan.rows.is_full()
-            && stride == self.plan.config.input_size
-            && window.rows.len() == self.inputs.input.dim().1
-            && let Some(all) = self.inputs.input.as_slice()
-        {
-            let first = window.steps.start * window.rows.len();
-            out.extend_from_slice(
-                &all[(first + range.start) * stride..(first + range.end) * stride],
-            );
-            return;
-        }
         out.resize(range.len() * stride, 0.0);
-        let h = self.plan.config.hidden_size;
-        for (m, slot) in range.zip(out.chunks_exact_mut(stride)) {
-            let (t, row, _) = self.place(window, m);
-            match window.sequence {
-                HostSequence::Input => {
-                    let source = self.inputs.input.slice(s![t, row, ..]);
-                    match source.as_slice() {
-                        Some(from) => slot[..from.len()].copy_from_slice(from),
-                        None => slot.iter_mut().zip(source).for_each(|(to, from)| *to = *from),
-                    }
-                }
-                HostSequence::Layer(layer) => {
-                    let kept = self.between[layer].as_ref().expect("the plan keeps what it reads");
-                    let source = kept.slice(s![t, row, ..]);
-                    let source = source.as_slice().expect("own arrays are contiguous");
-                    for (to, from) in slot.chunks_mut(4 * quads(h)).zip(source.chunks(h)) {
-                        to[..h].copy_from_slice(from);
-                    }
-                }
+        let (h, places) = (self.plan.config.hidden_size, self.places(window, range));
+        let source = match window.sequence {
+            HostSequence::Input => self.inputs.input.view(),
+            HostSequence::Layer(layer) => {
+                self.between[layer].as_ref().expect("the plan keeps what it reads").view()
+            }
+        };
+        let (_, batch, width) = source.dim();
+        // Of states, each direction's are padded by itself.
+        let (from_part, to_part) = match window.sequence {
+            HostSequence::Input => (width, stride),
+            HostSequence::Layer(_) => (h, 4 * quads(h)),
+        };
+        let flat = source.as_slice();
+        for ((t, row, _), slot) in places.zip(out.chunks_exact_mut(stride)) {
+            let Some(flat) = flat else {
+                let values = source.slice(s![t, row, ..]);
+                slot.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+                continue;
+            };
+            let at = (t * batch + row) * width;
+            let values = flat[at..at + width].chunks(from_part);
+            for (to, from) in slot.chunks_mut(to_part).zip(values) {
+                to[..from.len()].copy_from_slice(from);
             }
         }
     }
@@ -127,24 +150,21 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
         if self.scatter_straight(window, layer, range.start, stride, data) {
             return;
         }
-        for (m, source) in range.zip(data.chunks_exact(stride)) {
-            let (t, row, length) = self.place(window, m);
+        let places = self.places(window, range);
+        let targets = [
+            last.then(|| self.out.hidden_states.view_mut()),
+            self.out.layers.get_mut(layer).map(|all| all.view_mut()),
+            self.between[layer].as_mut().map(|kept| kept.view_mut()),
+        ];
+        let mut targets: Vec<_> = targets.into_iter().flatten().map(Rows::new).collect();
+        for ((t, row, length), source) in places.zip(data.chunks_exact(stride)) {
             if t >= length {
                 // Outputs arrive zeroed; the device leaves what it likes past a row's end.
                 continue;
             }
             for (i, d) in directions.clone().enumerate() {
                 let values = &source[i * padded..i * padded + h];
-                let place = s![t, row, d * h..(d + 1) * h];
-                if last {
-                    copy(self.out.hidden_states.slice_mut(place), values);
-                }
-                if let Some(all) = self.out.layers.get_mut(layer) {
-                    copy(all.slice_mut(place), values);
-                }
-                if let Some(kept) = &mut self.between[layer] {
-                    copy(kept.slice_mut(place), values);
-                }
+                targets.iter_mut().for_each(|to| to.put(t, row, d * h, values));
             }
         }
     }
@@ -208,6 +228,41 @@ impl<'i, 'a, 'o> Host<'i, 'a, 'o> {
             if self.plan.final_parity(position) == parity {
                 let row = self.plan.rows.row(position);
                 copy(self.out.final_state.slice_mut(s![plane, row, ..]), &values[..h]);
+            }
+        }
+    }
+}
+
+/// A time-major array whose rows are written one by one.
+enum Rows<'a> {
+    /// Tightly packed, as arrays are that this crate makes: found without the strides.
+    Packed {
+        values: &'a mut [f32],
+        batch: usize,
+        width: usize,
+    },
+    Strided(ArrayViewMut3<'a, f32>),
+}
+
+impl<'a> Rows<'a> {
+    fn new(array: ArrayViewMut3<'a, f32>) -> Self {
+        let (_, batch, width) = array.dim();
+        if !array.is_standard_layout() {
+            return Self::Strided(array);
+        }
+        let values = array.into_slice().expect("of standard layout");
+        Self::Packed { values, batch, width }
+    }
+
+    /// Writes `values` from feature `first` of a row's step on.
+    fn put(&mut self, time: usize, row: usize, first: usize, values: &[f32]) {
+        match self {
+            Self::Packed { values: all, batch, width } => {
+                let at = (time * *batch + row) * *width + first;
+                all[at..at + values.len()].copy_from_slice(values);
+            }
+            Self::Strided(all) => {
+                copy(all.slice_mut(s![time, row, first..first + values.len()]), values);
             }
         }
     }

@@ -447,6 +447,16 @@ fn kernels_of(reset: ResetForm, family: KernelFamily) -> &'static [Kernel] {
 }
 
 impl PlanOptions {
+    /// The option, if any, that a device which is no GPU could not honour.
+    pub(crate) fn of_gpus(&self) -> Option<&'static str> {
+        let given = [
+            ("memory_budget", self.memory_budget.is_some()),
+            ("family", self.family.is_some()),
+            ("wavefront", self.wavefront.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         let zero = [
             ("memory_budget", self.memory_budget == Some(0)),

@@ -6,6 +6,7 @@ mod allocations;
 mod cache;
 mod mutants;
 mod noop;
+mod overlap;
 mod plan_invariants;
 mod plan_properties;
 mod plans;

@@ -104,7 +104,7 @@ fn printed_plans_are_as_reviewed() {
         ("weights_over_several_buffers", GruConfig::new(4096, 4096), (2, 1), software(), options()),
     ];
     let update = std::env::var_os("WGRU_UPDATE_SNAPSHOTS").is_some();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/snapshots");
+    let folder = super::support::root().join("src/tests/snapshots");
     for (name, config, (steps, batch), capabilities, options) in cases {
         let shape = SequenceShape::new(steps, batch);
         let plan = Plan::new(&config, shape, &capabilities, &options).unwrap();

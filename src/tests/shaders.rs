@@ -387,7 +387,7 @@ pub(super) fn members(module: &Module, name: &str) -> (Vec<(String, u32)>, u32) 
 fn every_shader_file_belongs_to_a_kernel() {
     let relays = RelayKernel::ALL.map(RelayKernel::wgsl);
     let texts: Vec<String> = variants(&[8], &[4]).iter().map(Variant::wgsl).chain(relays).collect();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let folder = super::support::root().join("shaders");
     let mut files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -405,7 +405,7 @@ fn every_shader_file_belongs_to_a_kernel() {
     assert!(files >= names.clone().count());
     for name in names {
         let file = format!("shaders/{name}.wgsl");
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+        let path = super::support::root().join(&file);
         assert!(path.is_file(), "{file} has the kernel's name");
     }
 }

@@ -1,8 +1,13 @@
-//! Seeded networks and inputs.
+//! Seeded networks and inputs, and where files are.
 
 use ndarray::{Array2, Array3};
 
 use crate::*;
+
+/// The package's folder where the test runs, which need not be where it was built.
+pub(super) fn root() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into()).into()
+}
 
 /// A seeded generator (xorshift64*), the same on every machine.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{Workplace, assert_words, model, run, succeeded, tested_adapters};
+use crate::{Workplace, assert_words, model, refused, root, run, succeeded, tested_adapters};
 
 /// A row that takes microseconds.
 const QUICK: [&str; 5] = ["bench", "--only", "step", "--seconds", "0.01"];
@@ -163,7 +163,7 @@ fn requests_that_make_no_sense() {
         r#"[{"name": "a", "B": 0, "T": 1, "I": 1, "H": 1, "L": 1}]"#,
     )
     .unwrap();
-    let cases: [(&[&str], &[&str]); 21] = [
+    let cases: [(&[&str], &[&str]); 23] = [
         (&["--grid", "text.json"], &["text.json", "list of shapes"]),
         (&["--grid", "none.json"], &["none.json", "cannot read"]),
         (&["--grid", "twice.json"], &["twice.json", "'a' of another"]),
@@ -181,7 +181,9 @@ fn requests_that_make_no_sense() {
         (&["--only", "step", "--device", "cpu", "--precision", "f16"], &["f16", "GPU"]),
         (&["--only", "step", "--seconds=-1"], &["--seconds", "-1"]),
         (&["--only", "step", "--max-seconds", "NaN"], &["--max-seconds", "NaN"]),
-        (&["--only", "step", "--threads", "0"], &["--threads"]),
+        (&["--only", "step", "--threads", "0"], &["--threads", "'0'", "at least 1 is wanted"]),
+        (&["--only", "step", "--seed", "x"], &["--seed", "'x'", "from 0 to 2^64 - 1 is wanted"]),
+        (&["--only", "step", "--precision", "f8"], &["--precision", "'f8'", "f32 or f16"]),
         (&["--only", "step", "--reset", "never"], &["before or after"]),
         (&["--table", "text.json"], &["text.json", "records of benchmarks"]),
         (&["--table", "none.json"], &["none.json", "cannot read"]),
@@ -190,6 +192,46 @@ fn requests_that_make_no_sense() {
         let line = place.refuse(&[&["bench"], options].concat());
         assert_words(&line, words);
     }
+}
+
+/// The environment names the devices where no option does.
+#[test]
+fn devices_come_from_the_environment() {
+    let place = Workplace::new();
+    let with = |device: &str, more: &[&str]| {
+        let mut command = place.command(&[&QUICK[..], &["--json", "b.json"], more].concat());
+        command.env("WGRU_DEVICE", device);
+        command
+    };
+    let devices = || {
+        let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
+        let rows = document["rows"].as_array().unwrap().clone();
+        rows.iter().map(|r| r["device"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    succeeded(&mut with("cpu", &[]));
+    assert_eq!(devices(), ["cpu"]);
+    let adapter = &tested_adapters()[0];
+    succeeded(&mut with("cpu", &["--device", &adapter.index.to_string()]));
+    assert_eq!(devices().len(), 1);
+    assert!(devices()[0].starts_with(adapter.name.split(" (").next().unwrap()), "{:?}", devices());
+    assert_words(&refused(&mut with("reference", &[])), &["reference", "checked against"]);
+}
+
+/// f32 and f16 of one adapter are two records, the adapter one device.
+#[test]
+fn both_precisions_are_timed() {
+    let place = Workplace::new();
+    let adapter = tested_adapters()[0].index.to_string();
+    let options = ["--device", &adapter, "--precision", "f32,f16", "--json", "b.json"];
+    let text = place.succeed(&[&QUICK[..], &options].concat());
+    let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
+    let rows = document["rows"].as_array().unwrap();
+    let modes: Vec<_> = rows.iter().map(|r| r["mode"].as_str().unwrap()).collect();
+    assert_eq!(modes, ["f32", "f16"]);
+    assert!(text.contains(", f16"), "{text}");
+    assert_eq!(document["header"]["devices"].as_array().unwrap().len(), 1);
+    let whole = rows[1]["verified"]["whole_output"].as_str().unwrap();
+    assert_words(whole, &["within", "of that of"]);
 }
 
 /// Files of peers, as an object and as lines, make one table.
@@ -208,6 +250,42 @@ fn tables_join_files() {
     let table = place.succeed(&["bench", "--table", "own.json", "peer.jsonl"]);
     assert_words(&table, &["| a | 1 x 2, 3→4 | 2.00 | 5.00 (x 2.50) |", "| b | - | - | - |"]);
     assert_words(&table, &["Reset-before", "| a | - | 3.00 |"]);
+}
+
+/// Records of PyTorch on a GPU as its script writes them, beside this crate's.
+#[test]
+fn records_of_a_gpu_are_compared() {
+    let place = Workplace::new();
+    let own = |name: &str, hidden, batch, lengths, mode: &str, ms: f64| {
+        format!(
+            r#"{{"name": "{name}", "B": {batch}, "T": 1000, "I": 8, "H": {hidden}, "L": 1,
+            "lengths": {lengths}, "engine": "wgru", "device": "Example GPU (Vulkan)",
+            "kind": "discrete GPU", "mode": "{mode}", "ms": {ms}, "e2e_ms": {}}}"#,
+            2.0 * ms
+        )
+    };
+    let rows = [
+        own("rmvpe", 256, 1, false, "f32", 4.0),
+        own("rmvpe", 256, 1, false, "f16", 3.0),
+        own("packed128", 128, 64, true, "f32", 4.0),
+    ];
+    fs::write(place.path("own.json"), format!("{{\"rows\": [{}]}}", rows.join(","))).unwrap();
+    let torch = root().join("tests/data/bench/torch_gpu.jsonl");
+    let torch = torch.to_str().unwrap();
+    let text = place.succeed(&["bench", "--table", "own.json", "--against", torch]);
+    let lines = [
+        "wgru f32 on Example GPU, pytorch f32-tf32 on Example GPU",
+        "| rmvpe | 1 x 1000, 8→256 | 4.00 | 14.0 (x 3.50) | 12.0 (x 3.00) | 2: met | 8.00 | 15.0 (x 1.88) |",
+        "The bar is met on 1 of 1 rows.",
+        "| packed128 | 64 x 1000, 8→128, ragged | 4.00 | 9.00 (x 2.25) | - | 3: missed |",
+        "The bar is met on 1 of 2 rows; packed128 x 2.25 of 3.",
+        "The bar is met on 0 of 0 rows; rmvpe not compared (out of memory)",
+    ];
+    for line in lines {
+        assert!(text.contains(line), "{line} is missing from\n{text}");
+    }
+    let line = place.refuse(&["bench", "--against", torch]);
+    assert_words(&line, &["--table"]);
 }
 
 /// What `auto` expects of the CPU engine is of the order of what it takes, whatever else runs.

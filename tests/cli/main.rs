@@ -20,7 +20,27 @@ use tempfile::TempDir;
 
 /// The package's folder where the tests run, which need not be where they were built.
 fn root() -> PathBuf {
-    env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), Into::into)
+    let built = || env!("CARGO_MANIFEST_DIR").into();
+    let here = || env::current_dir().ok().filter(|folder| folder.join("tests/data").is_dir());
+    env::var_os("CARGO_MANIFEST_DIR").map(Into::into).or_else(here).unwrap_or_else(built)
+}
+
+/// The command: what `WGRU_BINARY` names, else the one that was built with the tests, or was
+/// carried away with them.
+fn binary() -> PathBuf {
+    let built = PathBuf::from(env!("CARGO_BIN_EXE_wgru"));
+    let beside = || {
+        let own = env::current_exe().ok()?;
+        let folder = own.parent()?;
+        let places =
+            [folder.join("wgru"), folder.parent()?.join("wgru"), folder.parent()?.join("bin/wgru")];
+        places.into_iter().find(|place| place.is_file())
+    };
+    match env::var_os("WGRU_BINARY") {
+        Some(named) => named.into(),
+        None if built.is_file() => built,
+        None => beside().unwrap_or(built),
+    }
 }
 
 /// A model file of `tests/data`.
@@ -43,10 +63,9 @@ impl Workplace {
         self.folder.path().join(name)
     }
 
-    /// `wgru` with `arguments`; `WGRU_DEVICE` is unset and the cache off. `WGRU_BINARY` names another binary.
+    /// `wgru` with `arguments`; `WGRU_DEVICE` is unset and the cache off.
     fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let built = || env!("CARGO_BIN_EXE_wgru").into();
-        let mut command = Command::new(env::var_os("WGRU_BINARY").unwrap_or_else(built));
+        let mut command = Command::new(binary());
         command.current_dir(self.folder.path()).args(arguments).env_remove("WGRU_DEVICE");
         // `auto` measures the machine where a test is about that.
         command.env("WGRU_NO_CALIBRATION", "1");

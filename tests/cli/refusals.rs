@@ -242,7 +242,9 @@ fn requests_that_make_no_sense() {
     assert_words(&place.refuse(&["paint"]), &["'paint'"]);
     assert_words(&place.refuse::<&str>(&[]), &["command"]);
     let verify = |options: &[&str]| place.refuse(&[&["verify", &network][..], options].concat());
-    assert_words(&verify(&["--steps", "-3"]), &["--steps", "-3"]);
+    assert_words(&verify(&["--steps", "-3"]), &["--steps", "-3", "from 0 to 2^64 - 1 is wanted"]);
+    let line = verify(&["-1"]);
+    assert!(line.ends_with("unexpected argument '-1' found\n"), "{line}");
     assert_words(&verify(&["--batch", "many"]), &["--batch", "many"]);
     assert_words(&verify(&["--input", "x.npy", "--seed", "1"]), &["--seed", "--input"]);
     let many = "1000000000000000000";

@@ -1,14 +1,14 @@
 //! `wgru info`: what it prints, and how it fails.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::test_file;
 
 fn wgru(args: &[&str], model: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wgru")).args(args).arg(model).output().unwrap()
+    crate::wgru().args(args).arg(model).output().unwrap()
 }
 
 /// Standard output of a run that succeeds.

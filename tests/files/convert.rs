@@ -1,12 +1,11 @@
 //! The canonical form: the same network, every weight bit by bit.
 
 use std::fs;
-use std::process::Command;
 
 use wgru::{Convention, ElementType, Evidence, Gru, LoadOptions, OutputOrder};
 
 use crate::golden::{assert_same, cases, copy_to};
-use crate::{assert_error, test_file};
+use crate::{assert_error, test_file, wgru};
 
 #[test]
 fn every_model_survives_conversion() {
@@ -77,12 +76,7 @@ fn the_command_writes_a_file_that_loads() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("out.safetensors");
     let convert = |model: &std::path::Path, more: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_wgru"))
-            .arg("convert")
-            .args(more)
-            .args([model, &output])
-            .output()
-            .unwrap()
+        wgru().arg("convert").args(more).args([model, &output]).output().unwrap()
     };
     let model = test_file("data/onnx/faulty_exporter.onnx");
     let done = convert(&model, &["--reset", "after"]);
@@ -102,16 +96,15 @@ fn the_command_writes_a_file_that_loads() {
     let done = convert(&broken, &[]);
     assert_eq!(done.status.code(), Some(2));
     assert_eq!(fs::read(&output).unwrap(), before);
-    // Over itself.
+    // The source itself, under whatever name, is not written over.
     let own = copy_to(folder.path(), &test_file("data/textbook.safetensors"));
-    let done = Command::new(env!("CARGO_BIN_EXE_wgru"))
-        .arg("convert")
-        .args([&own, &own])
-        .output()
-        .unwrap();
-    assert!(done.status.success());
-    let textbook = Gru::open(test_file("data/textbook.safetensors")).unwrap();
-    assert_same(&Gru::open(&own).unwrap(), &textbook, "over itself");
+    let before = fs::read(&own).unwrap();
+    let again = folder.path().join(".").join(own.file_name().unwrap());
+    let done = wgru().arg("convert").args([&own, &again]).output().unwrap();
+    assert_eq!(done.status.code(), Some(2));
+    let line = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(line.starts_with("wgru: error: ") && line.contains("another file"), "{line}");
+    assert_eq!(fs::read(&own).unwrap(), before);
     assert_error(Gru::open(folder.path()), wgru::ErrorKind::Io, &["directory"]);
     let names = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(names, 2, "no temporary file is left");

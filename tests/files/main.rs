@@ -11,11 +11,34 @@ mod mutations;
 mod names;
 mod onnx;
 
+use std::env;
 use std::path::PathBuf;
+use std::process::Command;
 
-/// A file of `tests/`.
+/// A file of `tests/`, of the package's folder where the tests run, which need not be where they
+/// were built.
 fn test_file(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", name].iter().collect()
+    let here = || env::current_dir().ok().filter(|folder| folder.join("tests/data").is_dir());
+    let root = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).or_else(here);
+    root.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).join("tests").join(name)
+}
+
+/// The command: what `WGRU_BINARY` names, else the one that was built with the tests, or was
+/// carried away with them.
+fn wgru() -> Command {
+    let built = PathBuf::from(env!("CARGO_BIN_EXE_wgru"));
+    let beside = || {
+        let own = env::current_exe().ok()?;
+        let folder = own.parent()?;
+        let places =
+            [folder.join("wgru"), folder.parent()?.join("wgru"), folder.parent()?.join("bin/wgru")];
+        places.into_iter().find(|place| place.is_file())
+    };
+    Command::new(match env::var_os("WGRU_BINARY") {
+        Some(named) => named.into(),
+        None if built.is_file() => built,
+        None => beside().unwrap_or(built),
+    })
 }
 
 /// Asserts that an error has this kind, one line, and every one of these words in its message.

@@ -10,7 +10,7 @@ use crate::golden;
 use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, config, textbook};
 
 pub(crate) const TESTS: &[EngineTest] = &[
-    ("goldens", On::All, goldens),
+    ("goldens", On::AllAndCheckedSequence, goldens),
     ("textbook_names", On::All, textbook_names),
     ("canonical_weights_are_the_same_network", On::All, canonical_weights_are_the_same_network),
     ("hidden_size_1000", On::All, hidden_size_1000),

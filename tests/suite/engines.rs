@@ -35,6 +35,8 @@ enum Setting {
     Checked,
     /// As a user opens it, with the sequence-resident kernels.
     Sequence,
+    /// The same with wgpu's run-time checks, for few tests.
+    CheckedSequence,
 }
 
 pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
@@ -51,6 +53,7 @@ pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
             (Setting::Downlevel, "_downlevel"),
             (Setting::Checked, "_checked"),
             (Setting::Sequence, "_sequence"),
+            (Setting::CheckedSequence, "_checked_sequence"),
         ];
         for (setting, suffix) in settings {
             let adapter = Box::new(adapter.clone());
@@ -75,11 +78,16 @@ pub(crate) enum On {
     Downlevel,
     /// All but adapters with run-time checks, with which large runs take long.
     Unchecked,
+    /// All, and the sequence kernels with run-time checks.
+    AllAndCheckedSequence,
 }
 
 impl On {
     pub(crate) fn includes(self, engine: &Engine) -> bool {
+        let checked_sequence = engine.setting() == Some(Setting::CheckedSequence);
         match self {
+            Self::AllAndCheckedSequence => true,
+            _ if checked_sequence => false,
             Self::All => true,
             Self::F32 => !matches!(engine.kind, Kind::Reference),
             Self::Cpu => matches!(engine.kind, Kind::Cpu),
@@ -110,7 +118,7 @@ impl Engine {
     pub(crate) fn adapter(&self) -> Option<(AdapterDescription, GpuOptions)> {
         let Kind::Gpu { adapter, setting, .. } = &self.kind else { return None };
         let options = GpuOptions {
-            runtime_checks: *setting == Setting::Checked,
+            runtime_checks: matches!(setting, Setting::Checked | Setting::CheckedSequence),
             downlevel: *setting == Setting::Downlevel,
         };
         Some(((**adapter).clone(), options))
@@ -157,8 +165,22 @@ impl Engine {
             .unwrap_or_else(|e| panic!("a session on {}: {e:?}", self.name))
     }
 
+    /// `options` without what only a GPU can honour, where the engine is none.
+    pub(crate) fn possible(&self, options: &PlanOptions) -> PlanOptions {
+        match self.is_gpu() {
+            true => options.clone(),
+            false => PlanOptions {
+                memory_budget: None,
+                family: None,
+                wavefront: None,
+                ..options.clone()
+            },
+        }
+    }
+
     /// `options`, and what the setting forces of what they leave open.
     pub(crate) fn forced(&self, gru: &Gru, options: &PlanOptions) -> PlanOptions {
+        let options = &self.possible(options);
         let config = gru.config();
         let possible = config.num_layers > 1 && config.directions != Directions::Bidirectional;
         let forced = match self.setting() {
@@ -167,7 +189,9 @@ impl Engine {
                 (Some(KernelFamily::Step), Some(true))
             }
             Some(Setting::Downlevel | Setting::Checked) => (Some(KernelFamily::Step), None),
-            Some(Setting::Sequence) => (Some(KernelFamily::Sequence), None),
+            Some(Setting::Sequence | Setting::CheckedSequence) => {
+                (Some(KernelFamily::Sequence), None)
+            }
             _ => (None, None),
         };
         PlanOptions {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ndarray::{Array2, Array3};
 use wgru::{
-    Directions, ErrorKind, Gru, Inputs, LoadOptions, OutputFile, PlanOptions, Precision,
-    SequenceShape, Session, Tensor, TensorSet, array_file,
+    Directions, ErrorKind, Gru, Inputs, KernelFamily, LoadOptions, OutputFile, PlanOptions,
+    Precision, SequenceShape, Session, Tensor, TensorSet, array_file,
 };
 
 use crate::compare::same_output;
@@ -112,6 +112,17 @@ fn options_of_a_session(engine: &Engine) {
     if !engine.is_gpu() {
         let words = ["f16", "GPU", &engine.device().to_string()];
         refused("f16", session(shape, &f16), ErrorKind::InvalidRequest, &words);
+        let default = PlanOptions::default;
+        for (name, options) in [
+            ("memory_budget", PlanOptions { memory_budget: Some(1 << 30), ..default() }),
+            ("family", PlanOptions { family: Some(KernelFamily::Step), ..default() }),
+            ("wavefront", PlanOptions { wavefront: Some(false), ..default() }),
+        ] {
+            let words = [name, "GPU", &engine.device().to_string()];
+            refused(name, session(shape, &options), ErrorKind::InvalidRequest, &words);
+        }
+        let cut = PlanOptions { max_chunk_steps: Some(2), max_tile_rows: Some(1), ..default() };
+        assert!(session(shape, &cut).is_ok(), "what changes no result is no error");
         return;
     }
     assert!(session(shape, &f16).is_ok());

@@ -34,7 +34,8 @@ pub(crate) fn streams_with(
     [steps, batch]: [usize; 2],
     options: &PlanOptions,
 ) -> Streams {
-    gru.streams_with(&engine.device(), slots, SequenceShape::new(steps, batch), options)
+    let (shape, options) = (SequenceShape::new(steps, batch), engine.possible(options));
+    gru.streams_with(&engine.device(), slots, shape, &options)
         .unwrap_or_else(|e| panic!("streams on {}: {e:?}", engine.name))
 }
 

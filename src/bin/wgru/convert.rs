@@ -27,6 +27,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         )));
     }
     let gru = args.model.open()?;
+    let (own, source) = (args.output.canonicalize(), args.model.model.canonicalize());
+    if own.is_ok_and(|own| source.is_ok_and(|source| own == source)) {
+        return Err(Failure::Request(format!(
+            "{}: the model that is read is not written over, another file was wanted",
+            args.output.display()
+        )));
+    }
     let mut file = OutputFile::create(&args.output)?;
     let bytes = gru.to_safetensors()?;
     file.write_bytes(&bytes)?;

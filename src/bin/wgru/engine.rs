@@ -9,6 +9,7 @@ use wgru::{
 };
 
 use crate::failure::Failure;
+use crate::options::at_least_one;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct EngineArgs {
@@ -145,11 +146,6 @@ pub(crate) fn tuning_json(tuning: Option<&Tuning>) -> Value {
         "candidates": t.candidates, "seconds": t.seconds, "measured_at": t.measured_at,
         "cached": t.cached,
     })
-}
-
-fn at_least_one<N: std::str::FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {
-    let number = text.parse::<N>().ok().filter(|n| *n >= N::from(1));
-    number.ok_or_else(|| "a whole number of at least 1 is wanted".to_owned())
 }
 
 fn kernels(text: &str) -> Result<Kernels, String> {

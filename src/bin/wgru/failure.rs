@@ -106,5 +106,7 @@ fn command_line_message(error: &clap::Error) -> String {
     let text = text.split("\nUsage:").next().unwrap_or_default();
     let text = text.split("\nFor more information").next().unwrap_or_default();
     let line = one_line(text);
-    line.strip_prefix("error: ").unwrap_or(&line).replace(" tip: ", "; ")
+    // There is no command that takes such a value.
+    let line = line.split(" tip: to pass '").next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).replace(" tip: ", "; ")
 }

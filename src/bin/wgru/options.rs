@@ -1,6 +1,8 @@
 //! Options that several commands share.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use wgru::{Activation, Convention, Error, Gru, LoadOptions, ResetForm};
 
@@ -64,6 +66,28 @@ impl ModelArgs {
     pub(crate) fn open(&self) -> Result<Gru, Error> {
         Gru::open_with(&self.model, &self.load_options()?)
     }
+}
+
+/// A whole number, 0 included.
+pub(crate) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
+    let bits = 8 * size_of::<N>();
+    text.parse().map_err(|_| format!("a whole number from 0 to 2^{bits} - 1 is wanted"))
+}
+
+/// A whole number of something that there must be.
+pub(crate) fn at_least_one<N: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {
+    let number = text.parse::<N>().ok().filter(|n| *n >= N::from(1));
+    number.ok_or_else(|| "a whole number of at least 1 is wanted".to_owned())
+}
+
+pub(crate) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let number = at_least_one::<usize>(text)?;
+    NonZeroUsize::new(number).ok_or_else(|| "a whole number of at least 1 is wanted".to_owned())
+}
+
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|s| (0.0..=1e6).contains(s));
+    number.ok_or_else(|| "a number of seconds from 0 to a million is wanted".to_owned())
 }
 
 pub(crate) fn reset(text: &str) -> Result<ResetForm, String> {

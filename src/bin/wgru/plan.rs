@@ -8,7 +8,7 @@ use wgru::{Calibration, Choice, Plan, SequenceShape};
 
 use crate::engine::{EngineArgs, tuning_json};
 use crate::failure::Failure;
-use crate::options::ModelArgs;
+use crate::options::{ModelArgs, whole};
 use crate::progress;
 
 #[derive(Debug, clap::Args)]
@@ -16,10 +16,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Time steps
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = whole::<usize>)]
     steps: usize,
     /// Rows of the batch
-    #[arg(long, value_name = "B", allow_negative_numbers = true)]
+    #[arg(long, value_name = "B", allow_negative_numbers = true, value_parser = whole::<usize>)]
     batch: usize,
     #[command(flatten)]
     engine: EngineArgs,

@@ -10,7 +10,7 @@ use wgru::reference::{Location, Verification};
 
 use crate::engine::{EngineArgs, tuning_json};
 use crate::failure::Failure;
-use crate::options::ModelArgs;
+use crate::options::{ModelArgs, whole};
 use crate::progress;
 use crate::sequences::SequenceArgs;
 
@@ -25,13 +25,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NPY", conflicts_with_all = ["steps", "batch", "seed"])]
     input: Option<PathBuf>,
     /// Time steps of random sequences
-    #[arg(long, value_name = "T", allow_negative_numbers = true, default_value_t = 24)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, default_value_t = 24, value_parser = whole::<usize>)]
     steps: usize,
     /// Rows of random sequences
-    #[arg(long, value_name = "B", allow_negative_numbers = true, default_value_t = 5)]
+    #[arg(long, value_name = "B", allow_negative_numbers = true, default_value_t = 5, value_parser = whole::<usize>)]
     batch: usize,
     /// Seed of random sequences, uniform in [-2, 2)
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0, value_parser = whole::<u64>)]
     seed: u64,
     #[command(flatten)]
     engine: EngineArgs,

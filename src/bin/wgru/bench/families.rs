@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use wgru::{DeviceTimes, Error, ErrorKind, KernelFamily, Output, PlanOptions, Session};
 
-use super::check;
+use super::check::Sample;
 use super::measure::{
     CLOSE, CLOSE_F16, Effort, FEWEST_RUNS, LONG, add_device_times, add_rates, first_run,
     lack_of_memory, milliseconds, new_record, quantile, verified_run,
@@ -183,10 +183,10 @@ fn cannot_run(error: &Error) -> bool {
 /// Whether the output is as near to another family's as two f32 engines are.
 fn beside(output: &Output<f32>, first: &Side, target: &Target) -> Result<(), String> {
     let allowed = if target.precision() == wgru::Precision::F32 { CLOSE } else { CLOSE_F16 };
-    let difference = check::difference(output, &first.output);
+    let sample = Sample::new(&first.output, first.kernels.name(), target.precision());
+    let difference = sample.difference(output);
     if difference.is_nan() || difference > allowed {
-        let other = first.kernels.name();
-        return Err(format!("the output differs by {difference:e} from that of {other}"));
+        return Err(format!("the output differs by {difference:e} from that of {}", sample.of));
     }
     Ok(())
 }

@@ -71,7 +71,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Row>, Failure> {
 pub(crate) fn choose(choice: &Choice, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
     let has = |row: &Row, word: &str| row.name == word || row.groups.iter().any(|g| g == word);
     match choice {
-        Choice::All => {}
+        // Sorting keeps the order among equals.
+        Choice::All => rows.sort_by_key(|row| !has(row, "real")),
         Choice::Small => rows.retain(|row| has(row, "small")),
         Choice::Named(words) => {
             if let Some(word) = words.iter().find(|w| !rows.iter().any(|row| has(row, w))) {

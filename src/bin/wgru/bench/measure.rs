@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ndarray::ArrayView3;
 use wgru::{DeviceTimes, Error, Output, PlanOptions, Session};
 
-use super::check::{self, Checked};
+use super::check::{self, Checked, Sample};
 use super::host;
 use super::problem::Problem;
 use super::record::Record;
@@ -40,6 +40,8 @@ pub(crate) struct Effort {
     pub(crate) per_row: Duration,
     /// When the whole command is to end.
     pub(crate) deadline: Option<Instant>,
+    /// Of the time that is left, what one row may take.
+    pub(crate) share: f64,
     pub(crate) seed: u64,
     /// Time in which a session on an adapter looks for its fastest kernels.
     pub(crate) tune: Option<Duration>,
@@ -49,9 +51,13 @@ impl Effort {
     /// What is wrong with starting work of `expected`; `None` where it fits.
     pub(super) fn refusal(&self, expected: Duration) -> Option<String> {
         let left = self.deadline?.saturating_duration_since(Instant::now());
-        (expected > left).then(|| {
+        (expected > left.mul_f64(self.share)).then(|| {
             let [expected, left] = [expected, left].map(|d| d.as_secs_f64());
-            format!("about {expected:.1} s are expected, {left:.1} s are left")
+            let share = match self.share < 1.0 {
+                true => format!(", of which a row may take {:.0} %", 100.0 * self.share),
+                false => String::new(),
+            };
+            format!("about {expected:.1} s are expected, {left:.1} s are left{share}")
         })
     }
 
@@ -60,12 +66,12 @@ impl Effort {
     }
 }
 
-/// Times `problem` on `target`; `other` is another device's output.
+/// Times `problem` on `target`; `other` is a sample of another device's output.
 pub(crate) fn measure(
     problem: &Problem,
     target: &Target,
     effort: &Effort,
-    other: Option<&Output<f32>>,
+    other: Option<&Sample>,
 ) -> Result<Outcome, Error> {
     if let Some(lack) = lack_of_memory(problem) {
         return Ok(Outcome::Skipped(lack));
@@ -102,14 +108,16 @@ pub(crate) fn measure(
         Err(fault) => return Ok(Outcome::Wrong(fault)),
     }
     if let (Some(other), Some(verified)) = (other, &mut record.verified) {
-        let allowed = if target.precision() == wgru::Precision::F32 { CLOSE } else { CLOSE_F16 };
-        let difference = check::difference(&output, other);
+        let both_f32 = [target.precision(), other.precision] == [wgru::Precision::F32; 2];
+        let allowed = if both_f32 { CLOSE } else { CLOSE_F16 };
+        let difference = other.difference(&output);
         if difference.is_nan() || difference > allowed {
             return Ok(Outcome::Wrong(format!(
-                "the output differs from the CPU engine's by {difference:e}"
+                "the output differs from that of {} by {difference:e}",
+                other.of
             )));
         }
-        let text = format!("; within {difference:.1e} of the CPU engine's");
+        let text = format!("; within {difference:.1e} of that of {}", other.of);
         verified.whole_output.push_str(&text);
     }
 

@@ -1,6 +1,7 @@
 //! `wgru bench`: CPU against GPU over a grid of real shapes.
 
 mod check;
+mod compare;
 mod families;
 mod files;
 mod grid;
@@ -24,7 +25,7 @@ use wgru::{Precision, ResetForm};
 
 use crate::engine::{precision, tuning_time};
 use crate::failure::{DEVICE_FAILED, Failure};
-use crate::options::reset;
+use crate::options::{reset, seconds, threads, whole};
 use grid::Choice;
 use measure::Effort;
 use runner::Bench;
@@ -34,7 +35,7 @@ const MISMATCH: u8 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Every row of the grid [default: a small subset]
+    /// Every row of the grid, those of real users first, GPUs before the CPU [default: a small subset]
     #[arg(long, conflicts_with = "only")]
     all: bool,
     /// Rows, or groups of rows (small, bar, real), separated by commas
@@ -56,12 +57,14 @@ pub(crate) struct Args {
     #[arg(long)]
     sweep: bool,
     /// cpu, gpu, an index of `wgru devices` or a part of an adapter's name; several with commas
-    /// [default: cpu (not with --families) and the GPUs, or the first software adapter]
+    /// [default: WGRU_DEVICE, else cpu (not with --families) and the GPUs, or the first software
+    /// adapter]
     #[arg(long, value_name = "D", value_delimiter = ',')]
     device: Vec<String>,
-    /// Weights on GPUs: f32, f16
-    #[arg(long, value_name = "P", default_value = "f32", value_parser = precision)]
-    precision: Precision,
+    /// Weights on GPUs: f32, f16, or both with a comma [default: f32; with --all both, on software
+    /// adapters f32]
+    #[arg(long, value_name = "P", value_delimiter = ',', value_parser = precision)]
+    precision: Vec<Precision>,
     /// Tune sessions on adapters for about S seconds each [2]: see `wgru run --help`. With
     /// --families, a tuned session is timed beside the others
     #[arg(long, value_name = "S", num_args = 0..=1, require_equals = true,
@@ -71,17 +74,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "R", default_value = "after", value_parser = reset)]
     reset: ResetForm,
     /// Threads of the CPU engine [default: all]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     threads: Option<NonZeroUsize>,
     /// Time of the whole command; rows that do not fit are listed [default: 60 for the small
     /// subset, 360 with --all, none with --only]
-    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     max_seconds: Option<f64>,
     /// Time for the repeated runs of one row on one device
-    #[arg(long, value_name = "S", allow_negative_numbers = true, default_value_t = 0.5)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, default_value_t = 0.5, value_parser = seconds)]
     seconds: f64,
     /// Seed of weights and inputs
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0, value_parser = whole::<u64>)]
     seed: u64,
     /// Time nothing: print records of files as a table in Markdown; with --html, write the page of
     /// the first one
@@ -95,19 +98,15 @@ pub(crate) struct Args {
         ]
     )]
     table: Vec<PathBuf>,
+    /// With --table: print the GPU records beside those of this file, of another engine on the same
+    /// GPU, row by row and mode by mode on the device's clock, with the ratios that are wanted
+    #[arg(long, value_name = "FILE", requires = "table", conflicts_with = "html")]
+    against: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if !args.table.is_empty() {
         return show(args);
-    }
-    for (option, value) in [("--seconds", Some(args.seconds)), ("--max-seconds", args.max_seconds)]
-    {
-        if let Some(v) = value.filter(|v| !(*v >= 0.0 && *v <= 1e6)) {
-            return Err(Failure::Request(format!(
-                "{option} must be a number of seconds from 0 to a million, {v} was given"
-            )));
-        }
     }
     let choice = match (args.all || args.grid.is_some(), args.only.is_empty()) {
         (true, true) => Choice::All,
@@ -125,8 +124,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     {
         return Err(Failure::Request("--json and --html name the same file".into()));
     }
-    let mut targets = target::choose(&args.device, args.threads, args.precision)?;
-    let is_cpu = |t: &target::Target| matches!(t, target::Target::Cpu { .. });
+    let mut targets = target::choose(&args.device, args.threads, &args.precision, args.all)?;
+    let is_cpu = target::Target::is_cpu;
     if args.tune.is_some() && targets.iter().all(is_cpu) {
         return Err(Failure::Request("--tune wants a GPU, there is none among the devices".into()));
     }
@@ -147,11 +146,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let effort = Effort {
         per_row: Duration::from_secs_f64(args.seconds),
         deadline: limit.map(|s| begin + Duration::from_secs_f64(s)),
+        share: 1.0,
         seed: args.seed,
         tune: args.tune,
     };
     let mut bench = Bench::new(effort, args.reset, targets, args.families, json);
-    bench.all(&rows, args.sweep || html.is_some())?;
+    bench.all(&rows, args.all, args.sweep || html.is_some())?;
     let page = html.map(|html| (html, html::page(&bench.document)));
     let (wrong, failed) = (bench.wrong, bench.failed);
     bench.finish()?;
@@ -168,13 +168,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(code))
 }
 
-/// Records of files, as a table and as a page.
+/// Records of files, as a table, as a page, or beside those of another engine.
 fn show(args: &Args) -> Result<ExitCode, Failure> {
     let documents =
         args.table.iter().map(|path| record::read(path)).collect::<Result<Vec<_>, Failure>>()?;
     if let (Some(path), Some(document)) = (&args.html, documents.first()) {
         files::Target::check(path)?.finish(&html::page(document))?;
     }
-    write!(io::stdout().lock(), "{}", table::markdown(&documents))?;
+    let text = match &args.against {
+        Some(path) => compare::markdown(&documents, &record::read(path)?),
+        None => table::markdown(&documents),
+    };
+    write!(io::stdout().lock(), "{text}")?;
     Ok(ExitCode::SUCCESS)
 }

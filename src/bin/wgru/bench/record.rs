@@ -57,6 +57,8 @@ pub(crate) struct DeviceHeader {
 pub(crate) struct Skipped {
     pub(crate) name: String,
     pub(crate) device: String,
+    #[serde(default = "f32_mode")]
+    pub(crate) mode: String,
     pub(crate) reason: String,
 }
 
@@ -164,6 +166,9 @@ pub(crate) struct Record {
     pub(crate) e2e_p95_ms: Option<f64>,
     pub(crate) e2e_min_ms: Option<f64>,
     pub(crate) ms: Option<f64>,
+    /// Of an engine that replays recorded work: the same, replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) graph_ms: Option<f64>,
     pub(crate) upload_ms: Option<f64>,
     pub(crate) projection_ms: Option<f64>,
     pub(crate) recurrence_ms: Option<f64>,
@@ -203,13 +208,22 @@ impl Record {
 
     /// What a table calls the column: the engine, and the device and mode where they are needed.
     pub(crate) fn column(&self) -> String {
-        let mode = if self.mode == "f32" { String::new() } else { format!(", {}", self.mode) };
-        let mode = if self.tuned.is_some() { format!("{mode}, tuned") } else { mode };
         match (self.engine.as_str(), self.is_cpu()) {
-            (engine, true) => format!("{engine} CPU{mode}"),
-            (engine, false) => format!("{engine} {}{mode}", short(&self.device)),
+            (engine, true) => format!("{engine} CPU{}", comma_mode(&self.mode)),
+            (engine, false) if self.tuned.is_some() => format!("{engine} {}, tuned", self.place()),
+            (engine, false) => format!("{engine} {}", self.place()),
         }
     }
+
+    /// The device, and the mode where it is not f32.
+    pub(crate) fn place(&self) -> String {
+        format!("{}{}", short(&self.device), comma_mode(&self.mode))
+    }
+}
+
+/// ", f16"; nothing for f32.
+pub(crate) fn comma_mode(mode: &str) -> String {
+    if mode == "f32" { String::new() } else { format!(", {mode}") }
 }
 
 /// The kernels of a record that compares families.

@@ -1,11 +1,13 @@
 //! The rows on every device, one after the other; what they become is written as it comes.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wgru::{Calibration, Device, Output, PlanOptions, ResetForm};
 
+use super::check::Sample;
 use super::grid::{self, Row};
 use super::measure::{Effort, Outcome, measure};
 use super::problem::Problem;
@@ -28,6 +30,8 @@ pub(super) struct Bench {
     /// Every family of kernels is timed.
     families: bool,
     pub(super) document: Document,
+    /// Of each row that was timed, what the first device gave.
+    samples: HashMap<String, Sample>,
     begin: Instant,
     json: Option<files::Target>,
     bar: ProgressBar,
@@ -51,6 +55,7 @@ impl Bench {
             targets,
             families,
             document: Document { format: record::FORMAT.into(), ..Document::default() },
+            samples: HashMap::new(),
             begin: Instant::now(),
             json,
             bar: ProgressBar::hidden(),
@@ -59,8 +64,14 @@ impl Bench {
         }
     }
 
-    /// Times `rows`, and latencies against batch where `sweep` is set.
-    pub(super) fn all(&mut self, rows: &[Row], sweep: bool) -> Result<(), Failure> {
+    /// Times `rows`, and latencies against batch where `sweep` is set. Every row on all devices
+    /// before the next; or `by_device`, so that a run that ends early has the GPUs' figures.
+    pub(super) fn all(
+        &mut self,
+        rows: &[Row],
+        by_device: bool,
+        sweep: bool,
+    ) -> Result<(), Failure> {
         self.document.header = Header {
             date: host::date(),
             cpu: crate::devices::Cpu::detect().name,
@@ -69,7 +80,7 @@ impl Bench {
             load_average: host::load_average(),
             wgru: env!("CARGO_PKG_VERSION").into(),
             wgpu: wgru::WGPU_VERSION.into(),
-            devices: self.targets.iter().map(Target::header).collect(),
+            devices: self.devices().iter().map(Target::header).collect(),
             ..Header::default()
         };
         self.say(&table::header(&self.document.header))?;
@@ -78,13 +89,21 @@ impl Bench {
         }
         let sweep_rows = if sweep { grid::sweep(WIDEST) } else { Vec::new() };
         self.bar = progress_bar((rows.len() + sweep_rows.len()) * self.targets.len());
-        for row in rows {
-            match self.families {
-                true => self.families_of(row)?,
-                false => self.row(row)?,
+        let (cpu, gpus): (Vec<_>, Vec<_>) = self.targets.iter().cloned().partition(Target::is_cpu);
+        let passes = if by_device { vec![gpus, cpu] } else { vec![self.targets.clone()] };
+        for targets in passes {
+            // A large row of the processor leaves time to the others.
+            let alone = by_device && targets.iter().all(Target::is_cpu);
+            self.effort.share = if alone { 0.3 } else { 1.0 };
+            for row in rows {
+                match self.families {
+                    true => self.families_of(row, &targets)?,
+                    false => self.row(row, &targets)?,
+                }
+                self.save()?;
             }
-            self.save()?;
         }
+        self.effort.share = 1.0;
         self.sweep(&sweep_rows)?;
         self.bar.finish_and_clear();
         if self.families {
@@ -97,8 +116,9 @@ impl Bench {
         self.document.header.seconds = self.begin.elapsed().as_secs_f64();
         let mut last = String::new();
         for s in &self.document.skipped {
+            let mode = record::comma_mode(&s.mode);
             last.push_str(&format!(
-                "not timed: {} on {}: {}\n",
+                "not timed: {} on {}{mode}: {}\n",
                 s.name,
                 record::short(&s.device),
                 s.reason
@@ -113,28 +133,34 @@ impl Bench {
         self.say(&last)
     }
 
-    /// One row on every device.
-    fn row(&mut self, row: &Row) -> Result<(), Failure> {
-        let mut cpu: Option<(f64, Output<f32>)> = None;
+    /// The targets, each device once: in its first precision.
+    fn devices(&self) -> Vec<Target> {
+        let mut devices = self.targets.clone();
+        devices.dedup_by_key(|target| target.name());
+        devices
+    }
+
+    /// One row on each of `targets`.
+    fn row(&mut self, row: &Row, targets: &[Target]) -> Result<(), Failure> {
         // Made when the first device has time for it.
         let mut problem: Option<Problem> = None;
-        for target in self.targets.clone() {
+        for target in targets {
             self.bar.set_message(format!("{} on {}", row.name, record::short(&target.name())));
             if self.effort.is_over() {
-                self.skip(row, &target, "no time is left".into());
+                self.skip(row, target, "no time is left".into());
             } else {
                 let problem = match &mut problem {
                     Some(problem) => problem,
                     none => none.insert(Problem::new(row, self.reset, self.effort.seed)?),
                 };
-                let other = cpu.as_ref().map(|(_, output)| output);
-                let outcome = measure(problem, &target, &self.effort, other);
-                let cpu_ms = cpu.as_ref().map(|(ms, _)| *ms);
-                if let Some((record, output)) = self.note(row, &target, outcome) {
+                let outcome = measure(problem, target, &self.effort, self.samples.get(&row.name));
+                if let Some((record, output)) = self.note(row, target, outcome) {
+                    let timed = &self.document.rows;
+                    let cpu = timed.iter().find(|r| r.name == row.name && r.is_cpu());
+                    let cpu_ms = cpu.and_then(|r| r.e2e_ms);
                     self.say(&format!("{}\n", table::line(&record, &row.title(), cpu_ms)))?;
-                    if record.is_cpu() {
-                        cpu = record.e2e_ms.map(|ms| (ms, output));
-                    }
+                    let sample = || Sample::new(&output, target.name(), target.precision());
+                    self.samples.entry(row.name.clone()).or_insert_with(sample);
                     self.document.rows.push(record);
                 }
             }
@@ -144,29 +170,29 @@ impl Bench {
     }
 
     /// One row on every adapter, with every family of kernels.
-    fn families_of(&mut self, row: &Row) -> Result<(), Failure> {
-        for target in self.targets.clone() {
+    fn families_of(&mut self, row: &Row, targets: &[Target]) -> Result<(), Failure> {
+        for target in targets {
             self.bar.set_message(format!("{} on {}", row.name, record::short(&target.name())));
             if self.effort.is_over() {
-                self.skip(row, &target, "no time is left".into());
+                self.skip(row, target, "no time is left".into());
                 continue;
             }
             let problem = Problem::new(row, self.reset, self.effort.seed)?;
-            match families::measure(&problem, &target, &self.effort) {
+            match families::measure(&problem, target, &self.effort) {
                 Ok(found) => {
                     for (kernels, reason) in found.skipped {
-                        self.skip(row, &target, format!("{kernels}: {reason}"));
+                        self.skip(row, target, format!("{kernels}: {reason}"));
                     }
                     for (kernels, fault) in found.wrong {
                         self.wrong = true;
-                        self.fail(row, &target, format!("wrong result of {kernels}: {fault}"));
+                        self.fail(row, target, format!("wrong result of {kernels}: {fault}"));
                     }
                     for record in &found.timed {
                         self.say(&format!("{}\n", ladder::line(record, &row.title())))?;
                     }
                     self.document.rows.extend(found.timed);
                 }
-                Err(error) => drop(self.note(row, &target, Err(error))),
+                Err(error) => drop(self.note(row, target, Err(error))),
             }
             self.bar.inc(1);
         }
@@ -220,14 +246,15 @@ impl Bench {
     }
 
     fn skip(&mut self, row: &Row, target: &Target, reason: String) {
-        let skipped = Skipped { name: row.name.clone(), device: target.name(), reason };
+        let mode = target.precision().to_string();
+        let skipped = Skipped { name: row.name.clone(), device: target.name(), mode, reason };
         self.document.skipped.push(skipped);
     }
 
     /// Latency against batch, on each device until it takes long.
     fn sweep(&mut self, rows: &[Row]) -> Result<(), Failure> {
         let effort = Effort { per_row: SWEEP_EFFORT, ..self.effort };
-        let mut going: Vec<Target> = self.targets.clone();
+        let mut going: Vec<Target> = self.devices();
         for row in rows {
             if self.effort.is_over() || going.is_empty() {
                 break;
@@ -258,6 +285,7 @@ impl Bench {
     /// What `auto` expects of each record, and how its choices compare with the times.
     fn expectations(&mut self, rows: &[Row]) -> Result<(), Failure> {
         let auto = Device::auto_with(Calibration::Always);
+        let names: Vec<_> = self.targets.iter().map(|t| (t.name(), t.expected_as())).collect();
         for row in rows {
             if !self.document.rows.iter().any(|r| r.name == row.name && r.e2e_ms.is_some()) {
                 continue;
@@ -265,9 +293,11 @@ impl Bench {
             // Only the network's description matters.
             let config = row.config(self.reset);
             let choice = auto.expect(&config, row.shape(), &PlanOptions::default())?;
-            for record in self.document.rows.iter_mut().filter(|r| r.name == row.name) {
+            // Expectations are of f32.
+            let records = self.document.rows.iter_mut();
+            for record in records.filter(|r| r.name == row.name && r.mode == "f32") {
                 let own = choice.iter().find(|e| {
-                    e.device == record.device || (record.is_cpu() && e.device == "CPU engine")
+                    names.iter().any(|(name, own)| *name == record.device && *own == e.device)
                 });
                 record.expected_ms = own.and_then(|e| e.microseconds).map(|us| us / 1e3);
             }

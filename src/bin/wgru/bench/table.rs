@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::ladder;
-use super::record::{Document, Header, Record, short};
+use super::record::{self, Document, Header, Record, short};
 
 /// What the lines of a run are headed by.
 pub(crate) fn header(h: &Header) -> String {
@@ -58,7 +58,9 @@ pub(crate) fn head() -> String {
 
 /// One record as a line.
 pub(crate) fn line(record: &Record, title: &str, cpu_ms: Option<f64>) -> String {
-    let device: String = short(&record.device).chars().take(20).collect();
+    let mode = record::comma_mode(&record.mode);
+    let device = short(&record.device).chars().take(20usize.saturating_sub(mode.len()));
+    let device = device.chain(mode.chars()).collect::<String>();
     let mut out = format!("{:<11}{title:<24}{device:<22}", record.name);
     let first = [record.first_open_ms, record.first_session_ms, record.first_run_ms];
     let times = cpu_ms.zip(record.e2e_ms).map(|(cpu, own)| cpu / own);
@@ -185,7 +187,7 @@ fn one_form(out: &mut String, form: &str, records: &[&Record]) {
     }
 }
 
-pub(super) fn shape(r: &Record) -> String {
+pub(crate) fn shape(r: &Record) -> String {
     if r.steps == 0 {
         return "-".into();
     }
@@ -203,7 +205,7 @@ pub(super) fn shape(r: &Record) -> String {
 }
 
 /// Text that does not end the cell of a table.
-pub(super) fn cell_text(text: &str) -> String {
+pub(crate) fn cell_text(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 

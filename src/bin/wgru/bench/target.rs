@@ -6,25 +6,47 @@ use wgru::{AdapterDescription, AdapterKind, Device, Precision, adapters};
 
 use super::record::DeviceHeader;
 use crate::devices::Cpu;
+use crate::engine::requested;
 use crate::failure::Failure;
 
 /// A device that rows are timed on; opened anew for each row, so that first calls are such.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
-    Cpu { threads: usize },
-    Gpu { adapter: Box<AdapterDescription>, precision: Precision },
+    Cpu {
+        threads: usize,
+    },
+    Gpu {
+        adapter: Box<AdapterDescription>,
+        precision: Precision,
+        /// Another adapter has the same name: the index tells them apart.
+        namesake: bool,
+    },
 }
 
 /// Those that `requests` name; by default the CPU engine and the GPUs that `auto` chooses from,
-/// the most capable software adapter where there is none.
+/// the most capable software adapter where there is none. A GPU is one target a precision, of
+/// `precisions` where they are given.
 pub(crate) fn choose(
     requests: &[String],
     threads: Option<NonZeroUsize>,
-    precision: Precision,
+    precisions: &[Precision],
+    all: bool,
 ) -> Result<Vec<Target>, Failure> {
     let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let cpu = Target::Cpu { threads: threads.map_or_else(cores, NonZeroUsize::get) };
-    let gpu = |adapter| Target::Gpu { adapter: Box::new(adapter), precision };
+    let known = adapters();
+    let gpu = |adapter: AdapterDescription| Target::Gpu {
+        namesake: known
+            .iter()
+            .any(|a| a.index != adapter.index && a.to_string() == adapter.to_string()),
+        adapter: Box::new(adapter),
+        precision: Precision::F32,
+    };
+    let from_environment = match requests.is_empty() {
+        true => Some(requested(None)?).filter(|r| !r.trim().eq_ignore_ascii_case("auto")),
+        false => None,
+    };
+    let requests = from_environment.as_ref().map_or(requests, std::slice::from_ref);
     let mut targets: Vec<Target> = Vec::new();
     if requests.is_empty() {
         targets.push(cpu.clone());
@@ -49,12 +71,29 @@ pub(crate) fn choose(
                 None => cpu.clone(),
             },
         };
-        if !targets.iter().any(|t| t.name() == target.name()) {
+        if !targets.iter().any(|t| t.index() == target.index()) {
             targets.push(target);
         }
     }
+    let both = [Precision::F32, Precision::F16];
+    let targets: Vec<Target> = targets
+        .into_iter()
+        .flat_map(|target| {
+            let precisions: &[Precision] = match &target {
+                Target::Cpu { .. } => &both[..1],
+                Target::Gpu { .. } if !precisions.is_empty() => precisions,
+                // Software adapters are there to prove kernels, not to be fast.
+                Target::Gpu { adapter, .. } if all && adapter.kind != AdapterKind::Software => {
+                    &both
+                }
+                Target::Gpu { .. } => &both[..1],
+            };
+            let with = |precision: &Precision| target.with(*precision);
+            precisions.iter().map(with).collect::<Vec<_>>()
+        })
+        .collect();
     let has = |gpu: bool| targets.iter().any(|t| matches!(t, Target::Gpu { .. }) == gpu);
-    if precision == Precision::F16 && !has(true) {
+    if precisions.contains(&Precision::F16) && !has(true) {
         return Err(Failure::Request("--precision f16 wants a GPU, there is none".into()));
     }
     if threads.is_some() && !has(false) {
@@ -64,10 +103,40 @@ pub(crate) fn choose(
 }
 
 impl Target {
+    fn with(&self, precision: Precision) -> Self {
+        match self.clone() {
+            Self::Gpu { adapter, namesake, .. } => Self::Gpu { adapter, precision, namesake },
+            cpu => cpu,
+        }
+    }
+
+    /// Of the adapter; `None` of the processor.
+    fn index(&self) -> Option<usize> {
+        match self {
+            Self::Cpu { .. } => None,
+            Self::Gpu { adapter, .. } => Some(adapter.index),
+        }
+    }
+
+    pub(crate) fn is_cpu(&self) -> bool {
+        matches!(self, Self::Cpu { .. })
+    }
+
     /// What records call it.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Cpu { .. } => "cpu".into(),
+            Self::Gpu { adapter, namesake: true, .. } => {
+                adapter.to_string().replacen(" (", &format!(" #{} (", adapter.index), 1)
+            }
+            Self::Gpu { adapter, .. } => adapter.to_string(),
+        }
+    }
+
+    /// What `auto` calls it.
+    pub(crate) fn expected_as(&self) -> String {
+        match self {
+            Self::Cpu { .. } => "CPU engine".into(),
             Self::Gpu { adapter, .. } => adapter.to_string(),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::escape;
 use crate::bench::grid::Row;
-use crate::bench::record::{Record, short};
+use crate::bench::record::Record;
 use crate::bench::table::{number, ratio};
 
 /// Height of a bar's line; what a column of values is aligned with.
@@ -66,7 +66,7 @@ pub(super) fn speedups(rows: &[Record], devices: &[&str], colors: &[String]) -> 
                 LINE - 4,
                 escape(&name),
                 number(record.e2e_ms),
-                escape(short(&record.device)),
+                escape(&record.place()),
             );
             let _ = write!(values, "<div>{}×</div>", ratio(speedup));
         }

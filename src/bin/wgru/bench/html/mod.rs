@@ -203,12 +203,12 @@ fn numbers(out: &mut String, d: &Document) {
          bound</th></tr>\n",
     );
     for r in &d.rows {
-        let device = if r.is_cpu() { "CPU engine" } else { short(&r.device) };
+        let device = if r.is_cpu() { "CPU engine".into() } else { r.place() };
         let _ = write!(
             out,
             "<tr><td>{}</td><td class=\"text\">{}</td>",
             escape(&r.name),
-            escape(device)
+            escape(&device)
         );
         if let Some(error) = &r.error {
             let _ =
@@ -304,6 +304,7 @@ mod tests {
         document.skipped.push(super::super::record::Skipped {
             name: evil.into(),
             device: evil.into(),
+            mode: evil.into(),
             reason: evil.into(),
         });
         let page = page(&document);
