@@ -21,6 +21,7 @@ impl<'a> Rows<'a> {
     /// The first `len` elements of `N` rows from `first` on.
     #[inline(always)]
     fn take<const N: usize>(&self, first: usize, len: usize) -> [&'a [f32]; N] {
+        // A closure would not be compiled for the kernel's instruction set.
         let mut out = [&self.data[..0]; N];
         for (r, slot) in out.iter_mut().enumerate() {
             *slot = &self.data[(first + r) * self.stride..][..len];
@@ -38,7 +39,8 @@ fn take_panels<S: Simd, const V: usize, const N: usize>(
     let size = weights.features * V * S::F32_LANES;
     let mut out: [&[[S::f32s; V]]; N] = [&[]; N];
     for (p, slot) in out.iter_mut().enumerate() {
-        *slot = vectors::<S, V>(&weights.data[(first + p) * size..][..size]);
+        // The length is known to the loops over k, which then check no index.
+        *slot = &vectors::<S, V>(&weights.data[(first + p) * size..][..size])[..weights.features];
     }
     out
 }

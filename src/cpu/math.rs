@@ -95,16 +95,46 @@ impl Functions {
         Self { gate, candidate, clip, standard }
     }
 
-    /// The reset or update gate's activation.
-    #[inline(always)]
-    pub(super) fn gate<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s {
-        if self.standard { sigmoid(simd, x) } else { general(simd, self.gate, self.clip, x) }
+    /// Whether the functions are those of [`Standard`].
+    pub(super) fn standard(&self) -> bool {
+        self.standard
     }
+}
+
+/// A cell's functions: which ones is decided outside the loops, whose code a choice would cut up.
+pub(super) trait CellMath: Copy {
+    /// The reset or update gate's activation.
+    fn gate<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s;
 
     /// The candidate's activation.
+    fn candidate<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s;
+}
+
+/// Sigmoid and tanh without clip.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standard;
+
+impl CellMath for Standard {
     #[inline(always)]
-    pub(super) fn candidate<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s {
-        if self.standard { tanh(simd, x) } else { general(simd, self.candidate, self.clip, x) }
+    fn gate<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s {
+        sigmoid(simd, x)
+    }
+
+    #[inline(always)]
+    fn candidate<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s {
+        tanh(simd, x)
+    }
+}
+
+impl CellMath for Functions {
+    #[inline(always)]
+    fn gate<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s {
+        general(simd, self.gate, self.clip, x)
+    }
+
+    #[inline(always)]
+    fn candidate<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s {
+        general(simd, self.candidate, self.clip, x)
     }
 }
 

@@ -16,7 +16,8 @@ use super::team::Member;
 /// Bytes of projected input that a thread keeps at a time: they should stay in its cache.
 const PROJECTED_BYTES: usize = 1 << 20;
 
-/// Rows from which on products over the input are computed within each step.
+/// Rows from which on products over the input are computed within each step, as are those of a
+/// single step.
 const DIRECT_ROWS: usize = 16;
 
 /// Inputs and outputs of one part; rows and units are the part's own unless stated otherwise.
@@ -32,6 +33,9 @@ pub(super) struct Part<'a> {
     /// `[T, rows]`.
     pub(super) mask: Option<ArrayView2<'a, bool>>,
     pub(super) panels: Range<usize>,
+    /// The first step takes the last panels first; from step to step this alternates, so that each
+    /// begins with the weights that are still in the cache.
+    pub(super) backward: bool,
     /// Steps that are done already; above 0 the scratch memory holds the states after them.
     pub(super) from: usize,
     pub(super) member: Option<Member<'a>>,
@@ -100,12 +104,12 @@ impl Part<'_> {
         }
 
         let row_floats = self.panels.len() * GATES * model.lanes + odd_lines(cell.input_size);
-        let direct = rows >= DIRECT_ROWS;
+        let longest = if rows == 0 { 0 } else { block.length(0) };
+        let direct = rows >= DIRECT_ROWS || longest <= self.from + 1;
         let chunk = match direct {
             true => 1,
             false => (PROJECTED_BYTES / size_of::<f32>() / (rows * row_floats)).max(1),
         };
-        let longest = if rows == 0 { 0 } else { block.length(0) };
         let mut step = self.from;
         while step < longest {
             let chunk = step..longest.min(step + chunk);
@@ -185,9 +189,7 @@ impl Part<'_> {
     ) -> bool {
         let active = block.active(step);
         let stride = model.state_stride();
-        // Every other step takes the panels backwards: it begins with the weights that are still
-        // in the cache.
-        let backward = step % 2 == 1;
+        let backward = self.backward != (step % 2 == 1);
         let (panels, functions) = (self.panels.clone(), cell.functions);
         let Scratch {
             input, projected: all, projected_candidate, state, next, scaled, update, ..

@@ -35,6 +35,8 @@ pub(crate) struct CpuSession {
     alone: u32,
     /// What `alone` is set to next time.
     next_alone: u32,
+    /// Which end of its weights the next run begins at: the one where the last run has ended.
+    backward: bool,
     /// States of the layer below and of the layer that runs, `[T, B, D*H]`.
     between: [Vec<f32>; 2],
     /// A split other than the planned one.
@@ -50,6 +52,8 @@ pub(crate) struct CpuSession {
 /// One layer of a run.
 struct Layer<'a, 'i> {
     index: usize,
+    /// As [`Part::backward`].
+    backward: bool,
     inputs: &'a Inputs<'i, f32>,
     /// What the layer reads, `[T, B, K]`.
     input: ArrayView3<'a, f32>,
@@ -73,6 +77,7 @@ impl CpuSession {
             teams: Vec::new(),
             alone: 0,
             next_alone: ALONE.start,
+            backward: false,
             between: Default::default(),
             #[cfg(test)]
             forced: None,
@@ -128,13 +133,15 @@ impl CpuSession {
                 None => ArrayViewMut3::from_shape(dim, &mut above[..size])
                     .expect("the slice has the size of the shape"),
             };
-            self.run_layer(&model, Layer { index, inputs, input, out: sink, last })?;
+            let backward = self.backward;
+            self.run_layer(&model, Layer { index, backward, inputs, input, out: sink, last })?;
             std::mem::swap(&mut below, &mut above);
         }
         if let Some(kept) = out.layers.last() {
             out.hidden_states.assign(kept);
         }
         self.between = [below, above];
+        self.backward ^= shape.steps % 2 == 1;
         Ok(())
     }
 
@@ -207,6 +214,7 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
     fn reborrow<'b>(&'b mut self) -> Layer<'b, 'i> {
         Layer {
             index: self.index,
+            backward: self.backward,
             inputs: self.inputs,
             input: self.input.reborrow(),
             out: self.out.view_mut(),
@@ -230,6 +238,7 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
             lengths: self.inputs.lengths,
             mask: self.inputs.reset_mask.map(|m| m.reborrow()),
             panels: 0..model.panels,
+            backward: self.backward,
             from: 0,
             member: None,
             out: self.out.slice_mut(s![.., .., direction * hidden..(direction + 1) * hidden]),
@@ -287,6 +296,7 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
                             .reset_mask
                             .map(|m| m.slice_move(s![.., rows.clone()]).reborrow()),
                         panels: panels.clone(),
+                        backward: self.backward,
                         from: from.get(index).copied().unwrap_or(0),
                         member: teams.get(index).map(|team| Member::new(team, unit)),
                         out: part_out,

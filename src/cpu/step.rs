@@ -10,11 +10,10 @@ use pulp::{Simd, WithSimd};
 use crate::cell::GATES;
 
 use super::kernel::{Rows, Tile, Tiled, cover, product, vectors, vectors_mut};
-use super::math::Functions;
+use super::math::{CellMath, Functions, Standard};
 use super::pack::Weights;
 
-const R: usize = 0;
-const Z: usize = 1;
+/// The candidate among the vectors of a panel, after r and z.
 const N: usize = 2;
 
 /// The product over the input with which a step begins: computed before for a chunk of steps, or
@@ -50,16 +49,18 @@ impl Source<'_> {
         match self {
             Source::Projected { data, rows, first } => {
                 let projected = vectors::<S, V>(data);
-                for (p, acc) in acc.iter_mut().enumerate() {
+                for p in 0..P {
                     let from = &projected[(panel + p - start) * rows + first + row..][..ROWS];
-                    acc.copy_from_slice(from);
+                    for r in 0..ROWS {
+                        acc[p][r] = from[r];
+                    }
                 }
                 acc
             }
             Source::Input { rows, weights } => {
-                let bias = vectors::<S, V>(&weights.bias);
-                for (acc, bias) in acc.iter_mut().zip(&bias[panel..]) {
-                    *acc = [*bias; ROWS];
+                let bias = &vectors::<S, V>(&weights.bias)[panel..][..P];
+                for p in 0..P {
+                    acc[p] = [bias[p]; ROWS];
                 }
                 product(simd, rows, row, weights, panel, acc)
             }
@@ -126,10 +127,9 @@ impl<S: Simd> Tiled<S> for StepAfter<'_> {
 
     #[inline(always)]
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, panel: usize) {
-        let start = self.panels.start;
-        let bias = vectors::<S, GATES>(&self.weights.bias);
-        let mut acc = self.source.tile::<S, GATES, ROWS, P>(simd, row, panel, start);
+        let mut acc = self.source.tile::<S, GATES, ROWS, P>(simd, row, panel, self.panels.start);
         let mut input = [[simd.splat_f32s(0.0); ROWS]; P];
+        let bias = vectors::<S, GATES>(&self.weights.bias);
         for p in 0..P {
             for r in 0..ROWS {
                 input[p][r] = acc[p][r][N];
@@ -137,16 +137,38 @@ impl<S: Simd> Tiled<S> for StepAfter<'_> {
             }
         }
         let acc = product(simd, &self.state, row, self.weights, panel, acc);
+        let (sums, input) = (acc.as_flattened(), input.as_flattened());
+        let (rows, panels) = (row..row + ROWS, panel..panel + P);
+        if self.functions.standard() {
+            self.finish(simd, Standard, sums, input, rows, panels);
+        } else {
+            self.finish(simd, self.functions, sums, input, rows, panels);
+        }
+    }
+}
+
+impl StepAfter<'_> {
+    /// The new states of `rows` and `panels` from their sums, `[panel][row]`, and the candidate's
+    /// products over the input.
+    #[inline(always)]
+    fn finish<S: Simd>(
+        &mut self,
+        simd: S,
+        math: impl CellMath,
+        sums: &[[S::f32s; GATES]],
+        input: &[S::f32s],
+        rows: Range<usize>,
+        panels: Range<usize>,
+    ) {
         let stride = self.state.stride / S::F32_LANES;
         let state = vectors::<S, 1>(self.state.data);
         let next = vectors_mut::<S, 1>(self.next);
-        for (p, acc) in acc.iter().enumerate() {
-            for (r, acc) in acc.iter().enumerate() {
-                let unit = (row + r) * stride + panel + p;
-                let reset = self.functions.gate(simd, acc[R]);
-                let update = self.functions.gate(simd, acc[Z]);
-                let sum = simd.mul_add_e_f32s(reset, acc[N], input[p][r]);
-                let candidate = self.functions.candidate(simd, sum);
+        let mut sums = sums.iter().zip(input);
+        for panel in panels {
+            for (row, ([r, z, n], input)) in rows.clone().zip(&mut sums) {
+                let unit = row * stride + panel;
+                let (reset, update) = (math.gate(simd, *r), math.gate(simd, *z));
+                let candidate = math.candidate(simd, simd.mul_add_e_f32s(reset, *n, *input));
                 next[unit][0] = blend(simd, update, candidate, state[unit][0]);
             }
         }
@@ -184,16 +206,37 @@ impl<S: Simd> Tiled<S> for Gates<'_> {
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, panel: usize) {
         let acc = self.source.tile::<S, 2, ROWS, P>(simd, row, panel, self.panels.start);
         let acc = product(simd, &self.state, row, self.weights, panel, acc);
+        let sums = acc.as_flattened();
+        let (rows, panels) = (row..row + ROWS, panel..panel + P);
+        if self.functions.standard() {
+            self.finish(simd, Standard, sums, rows, panels);
+        } else {
+            self.finish(simd, self.functions, sums, rows, panels);
+        }
+    }
+}
+
+impl Gates<'_> {
+    /// `r * h` and `z` of `rows` and `panels` from their sums, `[panel][row]`.
+    #[inline(always)]
+    fn finish<S: Simd>(
+        &mut self,
+        simd: S,
+        math: impl CellMath,
+        sums: &[[S::f32s; 2]],
+        rows: Range<usize>,
+        panels: Range<usize>,
+    ) {
         let stride = self.state.stride / S::F32_LANES;
         let state = vectors::<S, 1>(self.state.data);
         let scaled = vectors_mut::<S, 1>(self.scaled);
         let update = vectors_mut::<S, 1>(self.update);
-        for (p, acc) in acc.iter().enumerate() {
-            for (r, acc) in acc.iter().enumerate() {
-                let unit = (row + r) * stride + panel + p;
-                let reset = self.functions.gate(simd, acc[R]);
-                scaled[unit][0] = simd.mul_f32s(reset, state[unit][0]);
-                update[unit][0] = self.functions.gate(simd, acc[Z]);
+        let mut sums = sums.iter();
+        for panel in panels {
+            for (row, [r, z]) in rows.clone().zip(&mut sums) {
+                let unit = row * stride + panel;
+                scaled[unit][0] = simd.mul_f32s(math.gate(simd, *r), state[unit][0]);
+                update[unit][0] = math.gate(simd, *z);
             }
         }
     }
@@ -234,15 +277,37 @@ impl<S: Simd> Tiled<S> for Candidate<'_> {
     fn tile<const ROWS: usize, const P: usize>(&mut self, simd: S, row: usize, pair: usize) {
         let acc = self.source.tile::<S, 2, ROWS, P>(simd, row, pair, self.pairs.start);
         let acc = product(simd, &self.scaled, row, self.weights, pair, acc);
+        let sums = acc.as_flattened();
+        let (rows, pairs) = (row..row + ROWS, pair..pair + P);
+        if self.functions.standard() {
+            self.finish(simd, Standard, sums, rows, pairs);
+        } else {
+            self.finish(simd, self.functions, sums, rows, pairs);
+        }
+    }
+}
+
+impl Candidate<'_> {
+    /// The new states of `rows` and `pairs` from their sums, `[pair][row]`.
+    #[inline(always)]
+    fn finish<S: Simd>(
+        &mut self,
+        simd: S,
+        math: impl CellMath,
+        sums: &[[S::f32s; 2]],
+        rows: Range<usize>,
+        pairs: Range<usize>,
+    ) {
         let stride = self.scaled.stride / S::F32_LANES;
         let state = vectors::<S, 1>(self.state);
         let update = vectors::<S, 1>(self.update);
         let next = vectors_mut::<S, 1>(self.next);
-        for (p, acc) in acc.iter().enumerate() {
-            for (r, acc) in acc.iter().enumerate() {
-                for (v, acc) in acc.iter().enumerate() {
-                    let unit = (row + r) * stride + 2 * (pair + p) + v;
-                    let candidate = self.functions.candidate(simd, *acc);
+        let mut sums = sums.iter();
+        for pair in pairs {
+            for (row, both) in rows.clone().zip(&mut sums) {
+                for (v, sum) in both.iter().enumerate() {
+                    let unit = row * stride + 2 * pair + v;
+                    let candidate = math.candidate(simd, *sum);
                     next[unit][0] = blend(simd, update[unit][0], candidate, state[unit][0]);
                 }
             }

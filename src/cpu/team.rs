@@ -1,17 +1,17 @@
 //! Threads that share the units of one layer exchange each step's new state.
 //!
-//! Every thread keeps its own copy of the whole state. Values cross through relaxed atomics,
-//! ordered by one arrival counter a thread. Two halves of the buffer take turns, so that one
-//! meeting an exchange is enough: a half is written again only after everybody has arrived at
-//! the exchange in between, that is, after everybody has read it.
-
+//! Every thread keeps its own copy of the whole state. A value crosses in one atomic word with the
+//! number of its exchange: whoever waits for a value waits for its own word, and has it with the
+//! transfer of one cache line. Two halves of the buffer take turns: a half is written again only by
+//! a thread that has read all values of the exchange in between, which their writers gave after
+//! they had read the half.
 //!
 //! Where other programs want the cores, every exchange may wait for a member that is not running,
 //! and one thread alone is faster. Members then stop together after a step, and the caller goes on
 //! without a team.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Checks of a counter before a waiting thread lets others run.
@@ -20,18 +20,15 @@ const SPINS: u32 = 256;
 /// Waiting below this never ends a team: threads take this long to wake.
 const PATIENCE: Duration = Duration::from_micros(300);
 
-/// A counter that shares no cache line with another.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Arrivals(AtomicU64);
-
 /// The meeting place of the threads of one team.
 #[derive(Debug)]
 pub(super) struct Team {
-    arrivals: Vec<Arrivals>,
+    /// Exchanges that each member has begun.
+    exchanges: Vec<AtomicU64>,
     /// The units of each member, in member order.
     units: Vec<Range<usize>>,
-    halves: [Vec<AtomicU32>; 2],
+    /// `[row][unit]`: the low word of the number of the exchange, then the value's bits.
+    halves: [Vec<AtomicU64>; 2],
     broken: AtomicBool,
     /// A member has waited longer than the team saves.
     slow: AtomicBool,
@@ -44,9 +41,9 @@ pub(super) struct Team {
 impl Team {
     /// A team whose member `i` computes `units[i]`.
     pub(super) fn new(units: Vec<Range<usize>>) -> Self {
-        let arrivals = units.iter().map(|_| Arrivals::default()).collect();
+        let exchanges = units.iter().map(|_| AtomicU64::new(0)).collect();
         Self {
-            arrivals,
+            exchanges,
             units,
             halves: [Vec::new(), Vec::new()],
             broken: AtomicBool::new(false),
@@ -79,7 +76,7 @@ impl Team {
         for half in &mut self.halves {
             if half.len() < rows * units {
                 half.clear();
-                half.resize_with(rows * units, AtomicU32::default);
+                half.resize_with(rows * units, AtomicU64::default);
             }
         }
     }
@@ -101,7 +98,7 @@ pub(super) struct Member<'a> {
 
 impl<'a> Member<'a> {
     pub(super) fn new(team: &'a Team, index: usize) -> Self {
-        let exchanges = team.arrivals[index].0.load(Ordering::Relaxed);
+        let exchanges = team.exchanges[index].load(Ordering::Relaxed);
         Self { team, index, exchanges, began: Instant::now(), waited: Duration::ZERO }
     }
 
@@ -116,7 +113,7 @@ impl<'a> Member<'a> {
     ) -> bool {
         let team = self.team;
         if self.index == 0 && team.slow.load(Ordering::Relaxed) {
-            // Published by the arrival at this exchange, so that all see it after the exchange.
+            // Published by the values of this exchange, so that all see it after the exchange.
             team.stopped.store(step + 1, Ordering::Relaxed);
             team.last.store(self.exchanges + 1, Ordering::Relaxed);
         }
@@ -130,46 +127,59 @@ impl<'a> Member<'a> {
     /// # Panics
     /// Where another member has panicked.
     pub(super) fn exchange(&mut self, state: &mut [f32], rows: usize, stride: usize) {
-        let Team { units, halves, .. } = self.team;
+        let Team { units, halves, exchanges, .. } = self.team;
         let hidden = units.last().map_or(0, |u| u.end);
+        self.exchanges += 1;
+        exchanges[self.index].store(self.exchanges, Ordering::Relaxed);
         let half = &halves[usize::from(self.exchanges % 2 == 1)];
+        let tag = self.exchanges << u32::BITS;
+        // What was stored before is seen by whoever has seen a value.
+        fence(Ordering::Release);
         for (row, shared) in state.chunks(stride).zip(half.chunks_exact(hidden)).take(rows) {
             let own = units[self.index].clone();
             for (value, slot) in row[own.clone()].iter().zip(&shared[own]) {
-                slot.store(value.to_bits(), Ordering::Relaxed);
+                slot.store(tag | u64::from(value.to_bits()), Ordering::Relaxed);
             }
         }
-        self.meet();
         for (row, shared) in state.chunks_mut(stride).zip(half.chunks_exact(hidden)).take(rows) {
             for (member, range) in units.iter().enumerate() {
                 if member != self.index {
                     for (value, slot) in row[range.clone()].iter_mut().zip(&shared[range.clone()]) {
-                        *value = f32::from_bits(slot.load(Ordering::Relaxed));
+                        *value = self.take(slot, tag);
                     }
                 }
             }
         }
+        fence(Ordering::Acquire);
     }
 
-    fn meet(&mut self) {
-        self.exchanges += 1;
-        self.team.arrivals[self.index].0.store(self.exchanges, Ordering::Release);
-        for other in &self.team.arrivals {
-            let arrived = || other.0.load(Ordering::Acquire) >= self.exchanges;
-            if (0..SPINS).any(|_| {
-                std::hint::spin_loop();
-                arrived()
-            }) {
-                continue;
+    /// The value that another member gives to the exchange `tag`.
+    #[inline]
+    fn take(&mut self, slot: &AtomicU64, tag: u64) -> f32 {
+        let word = slot.load(Ordering::Relaxed);
+        f32::from_bits(low_word(if high_word(word) == tag { word } else { self.wait(slot, tag) }))
+    }
+
+    #[cold]
+    fn wait(&mut self, slot: &AtomicU64, tag: u64) -> u64 {
+        let arrived = || Some(slot.load(Ordering::Relaxed)).filter(|word| high_word(*word) == tag);
+        for _ in 0..SPINS {
+            std::hint::spin_loop();
+            if let Some(word) = arrived() {
+                return word;
             }
-            let began = Instant::now();
-            while !arrived() {
-                assert!(!self.team.broken.load(Ordering::Relaxed), "another thread has panicked");
-                std::thread::yield_now();
-            }
-            self.waited += began.elapsed();
-            self.judge();
         }
+        let began = Instant::now();
+        let word = loop {
+            if let Some(word) = arrived() {
+                break word;
+            }
+            assert!(!self.team.broken.load(Ordering::Relaxed), "another thread has panicked");
+            std::thread::yield_now();
+        };
+        self.waited += began.elapsed();
+        self.judge();
+        word
     }
 
     /// Calls the team slow where one thread alone, without waiting, would have got as far.
@@ -179,6 +189,16 @@ impl<'a> Member<'a> {
             self.team.stop();
         }
     }
+}
+
+/// The number of an exchange, as it tags values.
+fn high_word(word: u64) -> u64 {
+    word & !u64::from(u32::MAX)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low word is meant")]
+fn low_word(word: u64) -> u32 {
+    word as u32
 }
 
 impl Drop for Member<'_> {

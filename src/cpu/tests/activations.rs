@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::support::instruction_sets;
 use crate::activation::{ACTIVATION_ERROR, Activation};
 use crate::cell::CellFunctions;
-use crate::cpu::math::Functions;
+use crate::cpu::math::{CellMath as _, Functions, Standard};
 
 /// What `math` promises.
 const BOUND: f64 = ACTIVATION_ERROR * 2.0 / 3.0;
@@ -24,10 +24,12 @@ impl WithSimd for Apply<'_> {
         let (vectors, rest) = S::as_mut_simd_f32s(self.values);
         assert!(rest.is_empty(), "sweeps come in whole vectors");
         for v in vectors {
-            *v = if self.gate {
-                self.functions.gate(simd, *v)
-            } else {
-                self.functions.candidate(simd, *v)
+            // As the steps choose.
+            *v = match (self.functions.standard(), self.gate) {
+                (true, true) => Standard.gate(simd, *v),
+                (true, false) => Standard.candidate(simd, *v),
+                (false, true) => self.functions.gate(simd, *v),
+                (false, false) => self.functions.candidate(simd, *v),
             };
         }
     }
