@@ -251,7 +251,8 @@ def main():
     commands = engines(args.kind, args.programs, args.threads)
     if args.ours:
         commands["wgru"] = args.ours.split()
-    environment = {"RAYON_NUM_THREADS": str(args.threads), "OMP_NUM_THREADS": str(args.threads)}
+    variables = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MATMUL_NUM_THREADS")
+    environment = dict.fromkeys(variables, str(args.threads))
     if args.kind == "lavapipe":
         icds = Path("/usr/share/vulkan/icd.d").glob("lvp_icd*.json")
         environment = {"VK_DRIVER_FILES": str(next(icds, "lvp_icd.json"))}

@@ -1,6 +1,7 @@
 """How near the processor's limits a comparison comes, as a Markdown table.
 
-    python limits.py LIMITS [RECORD...]    # of limits/ and of compare.py cpu; without records the limits alone
+    python limits.py LIMITS [RECORD...]           # of limits/ and of compare.py cpu; without records the limits alone
+    python limits.py LIMITS --products PRODUCTS   # what products/ reaches of one thread's limits
 
 The limit of a row is a time that no engine on this processor can beat by much: per step the larger
 of two, the recurrent weights that a thread reads over the rate of the cache that holds them, and its
@@ -87,10 +88,31 @@ def bare(limits):
             yield f"| {row['name']} | {reset} | {one[0]:.4f} | {one[1]} | {two[0]:.4f} | {two[1]} |"
 
 
+def products(limits, found):
+    """What each crate reaches of one thread's peak; of one row, of the rate of reading the weights."""
+    crates = list(found["versions"])
+    yield f"| M | K | N | limit GFLOP/s | bound by | {' | '.join(crates)} |"
+    yield f"|---:|---:|---:|---:|---|{'---:|' * len(crates)}"
+    known = next(r for r in limits["results"] if r["threads"] == 1)
+    for row in found["gflops"]:
+        weights = 4 * row["K"] * row["N"]
+        level = next(r for r in known["reads"] if r["kib_a_thread"] * 1024 >= weights)
+        # Two operations a weight and row for four bytes: half as many operations as bytes.
+        reading = row["M"] * max(level["gb_per_s"], level["turning_gb_per_s"]) / 2
+        most = min(known["gflops"], reading)
+        bound = "multiply-adds" if most < reading else f"weights, {weights // 1024} KiB"
+        shares = (f"{row[c] / most:.0%}" for c in crates)
+        yield f"| {row['M']} | {row['K']} | {row['N']} | {most:.0f} | {bound} | {' | '.join(shares)} |"
+
+
 def main():
-    if len(sys.argv) < 2:
-        sys.exit("usage: limits.py LIMITS [RECORD...]")
-    limits, *records = (json.loads(Path(name).read_text()) for name in sys.argv[1:])
+    words = [word for word in sys.argv[1:] if word != "--products"]
+    if not words or (len(words) != 2 and "--products" in sys.argv):
+        sys.exit("usage: limits.py LIMITS [RECORD... | --products PRODUCTS]")
+    limits, *records = (json.loads(Path(name).read_text()) for name in words)
+    if "--products" in sys.argv:
+        print("\n".join(products(limits, records[0])))
+        return
     print("\n".join(table(limits, records) if records else bare(limits)))
 
 

@@ -155,7 +155,7 @@ fn main() -> candle_core::Result<()> {
     }
     let report = serde_json::json!({
         "threads": 1, "gflops": products,
-        "versions": { "faer": "0.24.4", "gemm": "0.19.0", "rten": "0.27.0" },
+        "versions": { "faer": "0.24.4", "gemm": "0.19.0", "rten-gemm": "0.27.0" },
         "rten_vecmath_ns_a_value": {
             "sigmoid": vecmath(Sigmoid {}), "tanh": vecmath(Tanh {}),
         },
