@@ -64,7 +64,7 @@ def engines(kind, programs, threads):
 # of many tasks a submission, at times with one. An engine that ends before it is timed is
 # started again, so often.
 EXTRA = {"burn-wgpu": {"CUBECL_WGPU_MAX_TASKS": "1"}}
-STARTS = 8
+STARTS = 4
 ENDED = "the engine's process has ended"
 
 
