@@ -60,8 +60,8 @@ def engines(kind, programs, threads):
     }
 
 
-# Mesa 22.3 crashes where burn makes a pipeline while earlier commands run: always with burn's default
-# of many tasks a submission, at times with one. An engine that ends before it is timed is
+# Mesa 22.3 crashes while burn tunes: on a quiet machine every time with burn's default
+# of many tasks a submission, on most shapes with one too. An engine that ends before it is timed is
 # started again, so often.
 EXTRA = {"burn-wgpu": {"CUBECL_WGPU_MAX_TASKS": "1"}}
 STARTS = 4
