@@ -74,6 +74,7 @@ impl GpuContext {
             subgroup_sizes: [0, 0],
             features: Vec::new(),
             workgroup_memory: 0,
+            cooperative_matrices: Err("it computes nothing"),
             capabilities: capabilities.clone(),
         };
         let context =

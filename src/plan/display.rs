@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Operation, Plan, Residency};
-use crate::kernels::{Kernel, Sharing, quads};
+use crate::kernels::{Sharing, quads};
 
 /// `1.5 MiB` and the like.
 pub(crate) fn human_bytes(bytes: u64) -> String {
@@ -128,7 +128,7 @@ impl Plan {
                     .operations
                     .iter()
                     .map(|operation| match operation {
-                        Operation::Project { slices, .. } if *kernel == Kernel::InputProjection => {
+                        Operation::Project { slices, .. } if kernel.is_projection() => {
                             slices.len() as u64
                         }
                         Operation::Sequence { slices, .. } if kernel.is_sequence() => {

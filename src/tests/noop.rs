@@ -32,6 +32,7 @@ pub(super) fn devices() -> Vec<Capabilities> {
             software: false,
             integrated: false,
             measured_gflops: Some(1.0),
+            cooperative_matrices: None,
         },
     ]
 }

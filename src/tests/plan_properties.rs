@@ -50,8 +50,9 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
         (64u32..1025, 1u32 << 10..1 << 17),
         prop_oneof![Just(16u32), Just(64), Just(256)],
         (any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(0.0..1e6)),
+        proptest::option::of((prop_oneof![Just(8u32), Just(16)], 3u32..7)),
     )
-        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags)| Capabilities {
+        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags, matrices)| Capabilities {
             max_storage_binding: sizes.0,
             max_buffer: sizes.1,
             max_storage_buffers: 8,
@@ -64,6 +65,8 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
             software: flags.1,
             integrated: flags.2,
             measured_gflops: flags.3,
+            cooperative_matrices: matrices
+                .map(|(size, lanes)| CooperativeMatrices { size, subgroup: 1 << lanes }),
         })
 }
 
@@ -76,7 +79,8 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
         (
             proptest::option::of(prop_oneof![
                 Just(KernelFamily::Step),
-                Just(KernelFamily::Sequence)
+                Just(KernelFamily::Sequence),
+                Just(KernelFamily::Matrix)
             ]),
             proptest::option::of(any::<bool>()),
         ),
@@ -148,9 +152,15 @@ proptest! {
             Ok(geometry) => geometry,
             Err(error) => {
                 prop_assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error);
-                let sequence = options.family == Some(KernelFamily::Sequence);
-                prop_assert!(sequence || options.wavefront == Some(true), "{}", error);
-                prop_assert!(!error.to_string().contains("kernel family") || numbers(&error) >= 2);
+                let forced = options.family.is_some_and(|family| family != KernelFamily::Step);
+                prop_assert!(forced || options.wavefront == Some(true), "{}", error);
+                let limit = error.to_string().contains("kernel family 'sequence'");
+                prop_assert!(!limit || numbers(&error) >= 2, "{}", error);
+                if options.family == Some(KernelFamily::Matrix) && options.wavefront != Some(true) {
+                    let whole = options.precision == Precision::F32;
+                    let none = capabilities.cooperative_matrices.is_none();
+                    prop_assert!(whole || none || numbers(&error) >= 4, "{}", error);
+                }
                 return Ok(());
             }
         };
