@@ -194,8 +194,10 @@ pub(super) fn cooperative_matrices(
             && (p.ab_type, p.cr_type) == (Scalar::F16, Scalar::F32)
     });
     let Some(size) = usable.map(|p| p.m_size).max() else {
-        return Err("the driver lists no square cooperative matrices of 8 or 16 with f16 operands \
-                    and f32 sums");
+        return Err(
+            "the driver lists no square cooperative matrices of 8 or 16 with f16 operands \
+                    and f32 sums",
+        );
     };
     let info = adapter.get_info();
     let subgroup = info.subgroup_min_size;

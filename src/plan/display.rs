@@ -26,6 +26,14 @@ impl Plan {
         let class = if self.software { "software adapter" } else { "GPU" };
         let family = g.family;
         out.push(format!("kernel family: {}, {}", family.family, family.why));
+        if let Some(matrix) = &g.matrix {
+            let tiles = matrix.step;
+            out.push(format!(
+                "products by cooperative matrices of {0}x{0}, a subgroup of {1} each: f16 operands, \
+                 f32 sums",
+                tiles.size, tiles.subgroup
+            ));
+        }
         out.push(match &g.resident {
             None => format!(
                 "kernels: {} units x {} rows a workgroup in a step ({class}, H {}, B {})",

@@ -38,8 +38,7 @@ pub(super) fn choose(
             options.precision
         ));
     }
-    let unknown = ![8, 16].contains(&size) || !subgroup.is_power_of_two();
-    if unknown {
+    if ![8, 16].contains(&size) || !subgroup.is_power_of_two() || subgroup > 128 {
         return Err(format!(
             "cooperative matrices of {size}x{size} in subgroups of {subgroup} are not known"
         ));

@@ -317,7 +317,9 @@ impl<'a> Walk<'a> {
                 let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
                 let drain = if wavefront && steps > 0 { self.config.num_layers - 1 } else { 0 };
                 let recurrent = match plan.family() {
-                    KernelFamily::Step | KernelFamily::Matrix => (steps + drain) as u64 * slices(true),
+                    KernelFamily::Step | KernelFamily::Matrix => {
+                        (steps + drain) as u64 * slices(true)
+                    }
                     _ if plan.geometry.cascade && steps > 0 => {
                         chunks + self.config.num_layers as u64 - 1
                     }

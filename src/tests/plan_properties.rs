@@ -52,21 +52,23 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
         (any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(0.0..1e6)),
         proptest::option::of((prop_oneof![Just(8u32), Just(16)], 3u32..7)),
     )
-        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags, matrices)| Capabilities {
-            max_storage_binding: sizes.0,
-            max_buffer: sizes.1,
-            max_storage_buffers: 8,
-            max_workgroups,
-            max_invocations: groups.0,
-            max_workgroup_memory: groups.1,
-            uniform_alignment,
-            max_uniform_binding: 16 << 10,
-            immediates: flags.0,
-            software: flags.1,
-            integrated: flags.2,
-            measured_gflops: flags.3,
-            cooperative_matrices: matrices
-                .map(|(size, lanes)| CooperativeMatrices { size, subgroup: 1 << lanes }),
+        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags, matrices)| {
+            Capabilities {
+                max_storage_binding: sizes.0,
+                max_buffer: sizes.1,
+                max_storage_buffers: 8,
+                max_workgroups,
+                max_invocations: groups.0,
+                max_workgroup_memory: groups.1,
+                uniform_alignment,
+                max_uniform_binding: 16 << 10,
+                immediates: flags.0,
+                software: flags.1,
+                integrated: flags.2,
+                measured_gflops: flags.3,
+                cooperative_matrices: matrices
+                    .map(|(size, lanes)| CooperativeMatrices { size, subgroup: 1 << lanes }),
+            }
         })
 }
 

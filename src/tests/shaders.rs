@@ -229,15 +229,17 @@ fn check_functions(variant: &Variant, module: &Module) {
             let allowed = match fun {
                 MathFunction::Exp => name == "softplus",
                 MathFunction::Unpack2x16float => variant.precision == Precision::F16,
-                other => matches!(
-                    other,
-                    MathFunction::Abs
-                        | MathFunction::Clamp
-                        | MathFunction::Fma
-                        | MathFunction::Max
-                        | MathFunction::Min
-                        | MathFunction::Sign
-                ) || *other == MathFunction::Round && variant.tiles.is_some(),
+                other => {
+                    matches!(
+                        other,
+                        MathFunction::Abs
+                            | MathFunction::Clamp
+                            | MathFunction::Fma
+                            | MathFunction::Max
+                            | MathFunction::Min
+                            | MathFunction::Sign
+                    ) || *other == MathFunction::Round && variant.tiles.is_some()
+                }
             };
             assert!(allowed, "{variant:?}: {name} calls {fun:?}");
         }
@@ -248,7 +250,10 @@ fn check_functions(variant: &Variant, module: &Module) {
             _ => continue,
         };
         let half = scalar == naga::Scalar::F16 && variant.tiles.is_some();
-        assert!(half || scalar.width == 4 || scalar == naga::Scalar::BOOL, "{variant:?}: {scalar:?}");
+        assert!(
+            half || scalar.width == 4 || scalar == naga::Scalar::BOOL,
+            "{variant:?}: {scalar:?}"
+        );
     }
 }
 

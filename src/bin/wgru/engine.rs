@@ -1,8 +1,8 @@
 //! Options that choose the device and say how it is used.
 
 use wgru::{
-    Calibration, Choice, Device, GpuOptions, Gru, KernelFamily, PlanOptions, Precision, SequenceShape,
-    auto_candidates,
+    Calibration, Choice, Device, GpuOptions, Gru, KernelFamily, PlanOptions, Precision,
+    SequenceShape, auto_candidates,
 };
 
 use crate::failure::Failure;
