@@ -108,10 +108,18 @@ fn ties() -> Case {
 #[test]
 fn the_matrix_kernels_without_faults_pass() {
     for context in adapters::matrix_contexts() {
-        for case in cases().into_iter().chain([ties()]) {
-            let report = Given::right(&case, context).verify(&case, context);
-            println!("{}: {:.3}: {}", case.name, report.worst_ratio(), context.adapter());
-            assert!(report.passed() && report.undecided == 0, "{}: {report}", case.name);
+        let options = GpuOptions {
+            cooperative_matrices: true,
+            runtime_checks: true,
+            ..GpuOptions::default()
+        };
+        let checked = GpuContext::open(context.adapter().index, &options).unwrap();
+        for context in [context, &checked] {
+            for case in cases().into_iter().chain([ties()]) {
+                let report = Given::right(&case, context).verify(&case, context);
+                println!("{}: {:.3}: {}", case.name, report.worst_ratio(), context.adapter());
+                assert!(report.passed() && report.undecided == 0, "{}: {report}", case.name);
+            }
         }
     }
 }
@@ -135,17 +143,20 @@ fn faults_in_the_texts_of_matrix_kernels_are_rejected() {
         let roundings = ROUNDING_FAULTS.iter().map(|fault| (&ties[..], fault));
         for (cases, (name, from, to)) in texts.chain(roundings) {
             // Not every size has several stages, blocks or tiles: in one the fault is seen.
-            let ratios = cases.iter().filter_map(|case| {
+            let mut largest = 0.0f64;
+            for case in cases {
                 let mut given = Given::right(case, context);
                 given.texts = Some([from, to]);
                 let mut kernels = given.plan.kernels().iter();
-                kernels.any(|k| given.plan.variant(*k).wgsl().contains(from)).then_some(())?;
-                Some(given.verify(case, context).worst_ratio())
-            });
-            let ratios: Vec<f64> = ratios.collect();
-            println!("{name}: {ratios:.1?}: {}", context.adapter());
-            let largest = ratios.iter().fold(0.0f64, |most, ratio| most.max(*ratio));
-            assert!(largest >= MARGIN, "'{name}' is not rejected: {ratios:.3?}");
+                if kernels.any(|k| given.plan.variant(*k).wgsl().contains(from)) {
+                    largest = largest.max(given.verify(case, context).worst_ratio());
+                }
+                if largest >= MARGIN {
+                    break;
+                }
+            }
+            println!("{name}: {largest:.1}: {}", context.adapter());
+            assert!(largest >= MARGIN, "'{name}' is not rejected: {largest:.3}");
         }
     }
 }

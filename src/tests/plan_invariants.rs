@@ -303,7 +303,7 @@ impl<'a> Walk<'a> {
         let slices = |step: bool| -> u64 {
             let placements = plan.weights.placements.iter();
             placements
-                .filter(|p| !p.kernel.is_projection() == step)
+                .filter(|p| p.kernel.is_projection() != step)
                 .filter(|p| !step || p.matrix == Matrix::Recurrent)
                 .filter(|p| !wavefront || p.layer == 0)
                 .map(|p| p.slices.len() as u64)

@@ -50,9 +50,8 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
         (64u32..1025, 1u32 << 10..1 << 17),
         prop_oneof![Just(16u32), Just(64), Just(256)],
         (any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(0.0..1e6)),
-        proptest::option::of((prop_oneof![Just(8u32), Just(16)], 3u32..7)),
     )
-        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags, matrices)| {
+        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags)| {
             Capabilities {
                 max_storage_binding: sizes.0,
                 max_buffer: sizes.1,
@@ -66,8 +65,11 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
                 software: flags.1,
                 integrated: flags.2,
                 measured_gflops: flags.3,
-                cooperative_matrices: matrices
-                    .map(|(size, lanes)| CooperativeMatrices { size, subgroup: 1 << lanes }),
+                // Of every sort, whatever else the device is.
+                cooperative_matrices: (groups.0 % 4 > 0).then(|| CooperativeMatrices {
+                    size: 8 << (groups.1 % 2),
+                    subgroup: 8 << (groups.0 % 4),
+                }),
             }
         })
 }
@@ -81,8 +83,7 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
         (
             proptest::option::of(prop_oneof![
                 Just(KernelFamily::Step),
-                Just(KernelFamily::Sequence),
-                Just(KernelFamily::Matrix)
+                Just(KernelFamily::Sequence)
             ]),
             proptest::option::of(any::<bool>()),
         ),
@@ -90,12 +91,15 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
     )
         .prop_map(
             |(half, memory_budget, max_chunk_steps, max_tile_rows, kernels, all_layers)| {
+                // Of the step kernels, those with f16 weights half of the time by matrices.
+                let by_matrices = half && !all_layers && kernels.0 == Some(KernelFamily::Step);
+                let matrix = by_matrices.then_some(KernelFamily::Matrix);
                 PlanOptions {
                     precision: if half { Precision::F16 } else { Precision::F32 },
                     memory_budget,
                     max_chunk_steps,
                     max_tile_rows,
-                    family: kernels.0,
+                    family: matrix.or(kernels.0),
                     wavefront: kernels.1,
                     on_device: false,
                     all_layers,
