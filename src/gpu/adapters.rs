@@ -55,9 +55,9 @@ pub struct AdapterDescription {
     /// Bytes of memory that a workgroup can share.
     pub workgroup_memory: u32,
     /// The cooperative matrices of f16 operands and f32 sums that the matrix kernels can use on a
-    /// device opened with [`GpuOptions::cooperative_matrices`]
-    /// (crate::GpuOptions::cooperative_matrices); or what is missing. Drivers may get their products
-    /// wrong: [`probe`](crate::probe::probe) checks them.
+    /// device opened with
+    /// [`GpuOptions::cooperative_matrices`](crate::GpuOptions::cooperative_matrices); or what is
+    /// missing. Drivers may get their products wrong: [`probe`](crate::probe()) checks them.
     pub cooperative_matrices: Result<CooperativeMatrices, &'static str>,
     /// Limits and features as far as plans depend on them.
     pub capabilities: Capabilities,

@@ -30,9 +30,8 @@ pub struct Capabilities {
     /// f32 multiply-adds of the device in GFLOP/s, where a probe has measured them. It bounds the
     /// work of a dispatch, and so may cut a plan into smaller chunks; results are the same bits.
     pub measured_gflops: Option<f64>,
-    /// The cooperative matrices that the device was opened with; they are an experimental
-    /// feature, asked for by [`GpuOptions::cooperative_matrices`]
-    /// (crate::GpuOptions::cooperative_matrices). `None`: none.
+    /// The cooperative matrices that the device was opened with; they are experimental, and asked
+    /// for by [`GpuOptions::cooperative_matrices`](crate::GpuOptions::cooperative_matrices).
     pub cooperative_matrices: Option<CooperativeMatrices>,
 }
 
