@@ -107,8 +107,12 @@ impl Device {
     /// # Errors
     /// [`ErrorKind::NoDevice`] where wgpu finds none.
     pub fn gpu() -> Result<Self> {
+        Self::gpu_with(&GpuOptions::default())
+    }
+
+    fn gpu_with(options: &GpuOptions) -> Result<Self> {
         match adapters().first() {
-            Some(first) => Self::adapter(first.index),
+            Some(first) => Self::adapter_with(first.index, options),
             None => Err(Error::new(
                 ErrorKind::NoDevice,
                 "device 'gpu': wgpu found no adapter; a software one comes with the package \
@@ -122,7 +126,11 @@ impl Device {
     /// # Errors
     /// Those of [`GpuContext::open`].
     pub fn adapter(index: usize) -> Result<Self> {
-        Ok(Self::from_context(GpuContext::open(index, &GpuOptions::default())?))
+        Self::adapter_with(index, &GpuOptions::default())
+    }
+
+    fn adapter_with(index: usize, options: &GpuOptions) -> Result<Self> {
+        Ok(Self::from_context(GpuContext::open(index, options)?))
     }
 
     /// The caller's own wgpu device and its queue, as it is: see [`GpuContext::from_wgpu`].
@@ -150,11 +158,20 @@ impl Device {
     /// [`ErrorKind::NoDevice`] where nothing matches, listing what there is; those of opening
     /// the adapter.
     pub fn find(request: &str) -> Result<Self> {
+        Self::find_with(request, &GpuOptions::default())
+    }
+
+    /// [`find`](Self::find), a GPU opened with `options`; engines that are none do without them, and
+    /// `auto` opens its own.
+    ///
+    /// # Errors
+    /// Those of [`find`](Self::find).
+    pub fn find_with(request: &str, options: &GpuOptions) -> Result<Self> {
         let wanted = request.trim().to_lowercase();
         match wanted.as_str() {
             "auto" => return Self::auto(),
             "cpu" => return Ok(Self::cpu()),
-            "gpu" => return Self::gpu(),
+            "gpu" => return Self::gpu_with(options),
             "reference" => return Ok(Self::reference()),
             _ => {}
         }
@@ -165,7 +182,7 @@ impl Device {
             Err(_) => found.iter().find(|a| matches(a, &wanted)),
         };
         match chosen {
-            Some(adapter) => Self::adapter(adapter.index),
+            Some(adapter) => Self::adapter_with(adapter.index, options),
             None => {
                 let list: Vec<_> = found
                     .iter()

@@ -105,6 +105,7 @@ mod gpu;
 mod kernels;
 mod load;
 mod model;
+mod operands;
 mod output_file;
 mod pack;
 mod plan;
@@ -138,7 +139,7 @@ pub use gpu::{
 pub use load::LoadOptions;
 pub use model::Gru;
 pub use output_file::OutputFile;
-pub use plan::{Capabilities, KernelFamily, Plan, PlanOptions};
+pub use plan::{Capabilities, CooperativeMatrices, KernelFamily, Plan, PlanOptions};
 pub use precision::Precision;
 pub use probe::{
     Figure, MatrixShape, Parameters, ProbeOptions, ProbeReport, ProbedAdapter, Problem, Quantity,

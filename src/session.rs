@@ -11,7 +11,8 @@ use crate::device::{Device, DeviceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::{BufferIo, DeviceTimes, GpuSession, PreparedRun};
 use crate::model::Gru;
-use crate::plan::{Plan, PlanOptions, human_bytes};
+use crate::operands;
+use crate::plan::{KernelFamily, Plan, PlanOptions, human_bytes};
 use crate::precision::Precision;
 use crate::reference::{self, Arithmetic, Verification};
 use crate::sequence::{Inputs, Output, OutputViews, zeroed};
@@ -133,7 +134,9 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`Inputs::validate`]; [`ErrorKind::InvalidShape`] where the run is longer or
-    /// wider than the session; [`ErrorKind::DeviceLost`] or [`ErrorKind::OutOfMemory`] where the
+    /// wider than the session; [`ErrorKind::InvalidRequest`] for a finite input that is read, or
+    /// a finite initial state, that overflows f16 where the kernels are
+    /// [`KernelFamily::Matrix`]; [`ErrorKind::DeviceLost`] or [`ErrorKind::OutOfMemory`] where the
     /// device fails.
     pub fn run_with(&mut self, inputs: &Inputs<'_, f32>) -> Result<Output> {
         let shape = self.check(inputs)?;
@@ -224,8 +227,14 @@ impl Session {
     pub fn arithmetic(&self) -> Arithmetic {
         match self.precision {
             Precision::F32 => Arithmetic::f32(),
+            Precision::F16 if self.has_half_operands() => Arithmetic::f16_operands(),
             Precision::F16 => Arithmetic::f16_weights(),
         }
+    }
+
+    /// Whether what is multiplied with weights is rounded to f16.
+    pub(crate) fn has_half_operands(&self) -> bool {
+        self.plan().is_some_and(|plan| plan.family() == KernelFamily::Matrix)
     }
 
     /// The largest shape that the session runs.
@@ -285,6 +294,9 @@ impl Session {
     /// object of it, so that [`PreparedRun::encode`] only records. Lengths and resets are copied
     /// now, the arrays are read when the commands run. The device is not waited for.
     ///
+    /// Nobody looks at the values: where the kernels are [`KernelFamily::Matrix`], finite inputs and
+    /// states from 65520 on are infinities in the products.
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] where the session's device is not one that was made by
     /// [`Device::from_wgpu`], and for a buffer without the usage STORAGE, of another device of
@@ -328,6 +340,9 @@ impl Session {
     pub(crate) fn check(&self, inputs: &Inputs<'_, f32>) -> Result<SequenceShape> {
         let shape = inputs.validate(self.gru.config())?;
         self.check_size(shape)?;
+        if self.has_half_operands() {
+            operands::check_inputs(inputs)?;
+        }
         Ok(shape)
     }
 

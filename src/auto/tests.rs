@@ -12,6 +12,7 @@ fn adapter(index: usize, name: &str, backend: &str, kind: AdapterKind) -> Adapte
         features: Vec::new(),
         workgroup_memory: 1 << 14,
         pci_ids: [0, 0],
+        cooperative_matrices: Err("none"),
         capabilities: Capabilities::downlevel(),
     }
 }

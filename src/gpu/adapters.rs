@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::cache::Key;
-use crate::plan::Capabilities;
+use crate::plan::{Capabilities, CooperativeMatrices};
 
 /// The class of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +54,11 @@ pub struct AdapterDescription {
     pub features: Vec<&'static str>,
     /// Bytes of memory that a workgroup can share.
     pub workgroup_memory: u32,
+    /// The cooperative matrices of f16 operands and f32 sums that the matrix kernels can use on a
+    /// device opened with
+    /// [`GpuOptions::cooperative_matrices`](crate::GpuOptions::cooperative_matrices); or what is
+    /// missing. Drivers may get their products wrong: [`probe`](crate::probe()) checks them.
+    pub cooperative_matrices: Result<CooperativeMatrices, &'static str>,
     /// Limits and features as far as plans depend on them.
     pub capabilities: Capabilities,
 }
@@ -149,7 +154,59 @@ fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
 }
 
 pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterDescription {
-    describe_as(index, &adapter.get_info(), &adapter.limits(), adapter.features())
+    AdapterDescription {
+        cooperative_matrices: cooperative_matrices(adapter),
+        ..describe_as(index, &adapter.get_info(), &adapter.limits(), adapter.features())
+    }
+}
+
+/// [`cooperative_matrices`] of the adapter of a device that the caller opened: wgpu tells them of
+/// adapters alone.
+pub(super) fn of_device(device: &wgpu::Device) -> Result<CooperativeMatrices, &'static str> {
+    let own = describe_device(device).cache_key();
+    let same = |a: &&wgpu::Adapter| describe(0, a).cache_key() == own;
+    match enumerate().iter().find(same) {
+        Some(adapter) => cooperative_matrices(adapter),
+        None => Err("wgpu does not find the device's adapter again"),
+    }
+}
+
+/// The features that the matrix kernels need.
+pub(super) const MATRIX_FEATURES: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16);
+
+/// What the matrix kernels can use of an adapter, or what it lacks for them.
+pub(super) fn cooperative_matrices(
+    adapter: &wgpu::Adapter,
+) -> Result<CooperativeMatrices, &'static str> {
+    use wgpu::CooperativeScalarType as Scalar;
+    let features = adapter.features();
+    if !features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        return Err("the adapter has no cooperative matrices");
+    }
+    if !features.contains(wgpu::Features::SHADER_F16) {
+        return Err("the adapter has no f16 in kernels");
+    }
+    // WGSL has square ones of 8 and of 16; the larger ones need fewer loads a product.
+    let listed = adapter.cooperative_matrix_properties();
+    let usable = listed.iter().filter(|p| {
+        p.m_size == p.n_size
+            && p.m_size == p.k_size
+            && [8, 16].contains(&p.m_size)
+            && (p.ab_type, p.cr_type) == (Scalar::F16, Scalar::F32)
+    });
+    let Some(size) = usable.map(|p| p.m_size).max() else {
+        return Err(
+            "the driver lists no square cooperative matrices of 8 or 16 with f16 operands \
+                    and f32 sums",
+        );
+    };
+    let info = adapter.get_info();
+    let subgroup = info.subgroup_min_size;
+    if subgroup == 0 || subgroup != info.subgroup_max_size {
+        return Err("subgroups have no one size that kernels could be written for");
+    }
+    Ok(CooperativeMatrices { size, subgroup })
 }
 
 /// What a device that the caller opened reports of itself and of its adapter.
@@ -187,6 +244,7 @@ fn describe_as(
             .map(|(_, name)| *name)
             .collect(),
         workgroup_memory: limits.max_compute_workgroup_storage_size,
+        cooperative_matrices: Err("the device does not say which cooperative matrices it has"),
         capabilities: capabilities(info, limits, features),
     }
 }
@@ -217,5 +275,7 @@ pub(super) fn capabilities(
             AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other
         ),
         measured_gflops: None,
+        // A device that was opened with them has them.
+        cooperative_matrices: None,
     }
 }

@@ -7,6 +7,7 @@ use super::adapters::{self, AdapterDescription};
 use super::pipelines::Pipelines;
 use super::poller::{Poller, has_taken};
 use super::resources::{Counters, CreatedObjects, scoped};
+use super::unchecked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Capabilities;
 use crate::probe::ProbeReport;
@@ -20,6 +21,12 @@ pub struct GpuOptions {
     /// Treat the device as if it had only what every WebGPU device has: for tests of
     /// portability. Default: off.
     pub downlevel: bool,
+    /// Open the device with cooperative matrices and f16 in kernels, for
+    /// [`KernelFamily::Matrix`](crate::KernelFamily::Matrix); a device of the caller's must have been
+    /// opened with both. They are experimental in wgpu: a defect of a driver may have any effect.
+    /// [`AdapterDescription::cooperative_matrices`] says whether an adapter has what it takes.
+    /// Default: off.
+    pub cooperative_matrices: bool,
 }
 
 /// An open device with its compiled kernels. Cheap to clone; clones share everything.
@@ -54,7 +61,8 @@ impl GpuContext {
     ///
     /// # Errors
     /// [`ErrorKind::NoDevice`] where there is no such adapter;
-    /// [`ErrorKind::UnsupportedDevice`] where it cannot run the kernels;
+    /// [`ErrorKind::UnsupportedDevice`] where it cannot run the kernels, or lacks the
+    /// cooperative matrices that `options` ask for;
     /// [`ErrorKind::DeviceLost`] where the driver refuses to open it.
     pub fn open(index: usize, options: &GpuOptions) -> Result<Self> {
         let mut found = adapters::enumerate();
@@ -69,13 +77,25 @@ impl GpuContext {
         let wanted = wgpu::Features::IMMEDIATES
             | wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS;
-        let (features, limits) = if options.downlevel {
+        let (mut features, limits) = if options.downlevel {
             (wgpu::Features::empty(), downlevel_limits(&adapter.limits()))
         } else {
             (adapter.features() & wanted, adapter.limits())
         };
+        let matrices = match options.cooperative_matrices {
+            true => Some(description.cooperative_matrices.map_err(|e| lacking(&description, e))?),
+            false => None,
+        };
+        let experimental_features = match matrices {
+            Some(_) => {
+                features |= adapters::MATRIX_FEATURES;
+                unchecked::experimental_features()
+            }
+            None => wgpu::ExperimentalFeatures::disabled(),
+        };
         let mut capabilities = adapters::capabilities(&adapter.get_info(), &limits, features);
         capabilities.validate().map_err(|e| e.context(&description))?;
+        capabilities.cooperative_matrices = matrices;
         if !options.downlevel {
             capabilities.measured_gflops = measured_gflops(&description);
         }
@@ -83,6 +103,7 @@ impl GpuContext {
             label: Some("wgru"),
             required_features: features,
             required_limits: limits,
+            experimental_features,
             ..Default::default()
         });
         let (device, queue) = pollster::block_on(request).map_err(|e| {
@@ -105,7 +126,9 @@ impl GpuContext {
     /// the caller's own callbacks (`map_async`, `on_submitted_work_done`) on the thread that polls.
     ///
     /// # Errors
-    /// [`ErrorKind::UnsupportedDevice`] where the device's limits admit no plan, naming the limit.
+    /// [`ErrorKind::UnsupportedDevice`] where the device's limits admit no plan, naming the limit,
+    /// or where `options` ask for cooperative matrices and the device was opened without them, or
+    /// its adapter, which is looked for among those of this machine, has none that suit.
     pub fn from_wgpu(
         device: wgpu::Device,
         queue: wgpu::Queue,
@@ -121,6 +144,15 @@ impl GpuContext {
         capabilities.validate().map_err(|e| e.context(&description))?;
         if !options.downlevel {
             capabilities.measured_gflops = measured_gflops(&description);
+        }
+        if options.cooperative_matrices {
+            let found = match device.features().contains(adapters::MATRIX_FEATURES) {
+                true => adapters::of_device(&device),
+                false => Err("the device was opened without cooperative matrices or f16"),
+            };
+            description.cooperative_matrices = found;
+            let matrices = found.map_err(|e| lacking(&description, e))?;
+            capabilities.cooperative_matrices = Some(matrices);
         }
         description.capabilities = capabilities.clone();
         let checked = options.runtime_checks;
@@ -180,6 +212,13 @@ impl GpuContext {
     pub fn created_objects(&self) -> CreatedObjects {
         self.inner.counters.read()
     }
+}
+
+fn lacking(adapter: &AdapterDescription, what: &str) -> Error {
+    Error::new(
+        ErrorKind::UnsupportedDevice,
+        format!("{adapter}: the matrix kernels cannot run: {what}"),
+    )
 }
 
 /// What a probe has left in the cache.

@@ -2,14 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::adapters::{AdapterDescription, AdapterKind};
-use super::context::GpuContext;
+use super::adapters::{self, AdapterDescription, AdapterKind, MATRIX_FEATURES};
+use super::buffers::BufferIo;
+use super::context::{GpuContext, GpuOptions};
 use super::pipelines::compile;
 use super::session::GpuSession;
 use super::slots::GpuSlots;
+use super::unchecked::experimental_features;
+use crate::device::Device;
 use crate::error::Result;
 use crate::kernels::Kernel;
-use crate::plan::Capabilities;
+use crate::model::Gru;
+use crate::plan::{Capabilities, PlanOptions};
+use crate::sequence::Inputs;
 
 /// Errors that no scope of the crate caught.
 pub(crate) type Uncaught = Arc<Mutex<Vec<String>>>;
@@ -45,10 +50,10 @@ impl GpuContext {
     /// A device of wgpu's backend that validates every call and computes nothing, with the limits
     /// and features that `capabilities` name and no others.
     pub(crate) fn noop(capabilities: &Capabilities) -> (Self, Uncaught) {
-        let features = match capabilities.immediates {
-            true => wgpu::Features::IMMEDIATES,
-            false => wgpu::Features::empty(),
-        };
+        let mut features = wgpu::Features::empty();
+        features.set(wgpu::Features::IMMEDIATES, capabilities.immediates);
+        let matrices = capabilities.cooperative_matrices.is_some();
+        features.set(MATRIX_FEATURES, matrices);
         let limits = wgpu::Limits {
             max_storage_buffer_binding_size: capabilities.max_storage_binding,
             max_buffer_size: capabilities.max_buffer,
@@ -77,6 +82,10 @@ impl GpuContext {
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             required_features: features,
             required_limits: limits,
+            experimental_features: match matrices {
+                true => experimental_features(),
+                false => wgpu::ExperimentalFeatures::disabled(),
+            },
             ..Default::default()
         }))
         .unwrap();
@@ -90,6 +99,7 @@ impl GpuContext {
             subgroup_sizes: [0, 0],
             features: Vec::new(),
             workgroup_memory: 0,
+            cooperative_matrices: Err("it computes nothing"),
             capabilities: capabilities.clone(),
         };
         let context =
@@ -99,6 +109,72 @@ impl GpuContext {
         let record = move |error: wgpu::Error| list.lock().unwrap().push(error.to_string());
         context.inner.device.on_uncaptured_error(Arc::new(record));
         (context, uncaught)
+    }
+
+    /// Runs `inputs` (with an initial state) on buffers of a program that opened adapter `index`
+    /// itself, with cooperative matrices; and, in the same session, from the host. The states and
+    /// the final states of both.
+    pub(crate) fn matrices_of_a_caller(
+        index: usize,
+        gru: &Gru,
+        options: &PlanOptions,
+        inputs: &Inputs<'_, f32>,
+    ) -> Result<[[Vec<f32>; 2]; 2]> {
+        use wgpu::BufferUsages as Usage;
+        let adapter = adapters::enumerate().swap_remove(index);
+        let request = adapter.request_device(&wgpu::DeviceDescriptor {
+            required_features: MATRIX_FEATURES,
+            required_limits: adapter.limits(),
+            experimental_features: experimental_features(),
+            ..Default::default()
+        });
+        let (device, queue) = pollster::block_on(request).unwrap();
+        let opened = GpuOptions { cooperative_matrices: true, ..GpuOptions::default() };
+        let context = Self::from_wgpu(device.clone(), queue.clone(), &opened)?;
+        let (shape, config) = (inputs.shape(), gru.config());
+        let mut session = gru.session_with(&Device::from_context(context), shape, options)?;
+        let make = |values: usize| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: 4 * values as u64,
+                usage: Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC,
+                mapped_at_creation: false,
+            })
+        };
+        let put = |values: &[f32]| {
+            let buffer = make(values.len());
+            queue.write_buffer(&buffer, 0, bytemuck::cast_slice(values));
+            buffer
+        };
+        let initial = inputs.initial_state.unwrap();
+        let source = put(inputs.input.as_slice().unwrap());
+        let initial = put(initial.as_slice().unwrap());
+        let output = make(shape.steps * shape.batch * config.output_size());
+        let end = make(config.state_planes() * shape.batch * config.hidden_size);
+        let mut io = BufferIo::new(shape, source.slice(..))
+            .initial_state(initial.slice(..))
+            .output(output.slice(..))
+            .final_state(end.slice(..));
+        io.lengths = inputs.lengths;
+        session.run_buffers(&io)?;
+        let read = |buffer: &wgpu::Buffer| {
+            let back = device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: buffer.size(),
+                usage: Usage::MAP_READ | Usage::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder = device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, 0, &back, 0, buffer.size());
+            queue.submit([encoder.finish()]);
+            back.map_async(wgpu::MapMode::Read, .., |mapped| mapped.unwrap());
+            device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+            bytemuck::pod_collect_to_vec(&back.get_mapped_range(..).unwrap())
+        };
+        let on_buffers = [read(&output), read(&end)];
+        let host = session.run_with(inputs)?;
+        let values = |array: &ndarray::Array3<f32>| array.iter().copied().collect();
+        Ok([on_buffers, [values(&host.hidden_states), values(&host.final_state)]])
     }
 
     /// What wgpu itself counts; zeros on the noop backend.

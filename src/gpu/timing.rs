@@ -40,7 +40,7 @@ pub(super) enum Activity {
 impl Activity {
     pub(super) fn of(kernel: Kernel) -> Self {
         match kernel {
-            Kernel::InputProjection => Self::Projection,
+            kernel if kernel.is_projection() => Self::Projection,
             _ => Self::Recurrence,
         }
     }

@@ -31,11 +31,16 @@ pub(super) fn shader_module(
     }
 }
 
-/// Leave to open a device with experimental features, which only `probe` asks for.
+/// Leave to open a device with experimental features: for `probe`, and for devices whose user asks
+/// for cooperative matrices.
 pub(super) fn experimental_features() -> wgpu::ExperimentalFeatures {
     // SAFETY: the token states that wgpu's experimental interfaces may have defects with undefined
-    // behaviour. Only cooperative matrices are requested with it, on a device that the probe opens
-    // for them alone and drops afterwards; their kernels are this crate's, their tiles lie within
-    // buffers that the probe sized for the product.
+    // behaviour. Only cooperative matrices are requested with it, and only their own kernels use
+    // them. The probe does so on a device that it opens for them alone and drops afterwards; its
+    // tiles lie within buffers that it sized for the product. Of `shaders/matrix.wgsl`, tiles of
+    // weights are whole and lie within the matrix that the plan placed in the buffer, all others
+    // within arrays of workgroup memory that constants size; strides and offsets are multiples of
+    // 16 bytes; shapes and subgroup size are those that the driver lists; and control flow around
+    // them is uniform: it depends on constants and the launch record.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

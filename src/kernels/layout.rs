@@ -13,6 +13,9 @@ pub(crate) enum MatrixOrder {
     /// A unit at a quad of k: `[unit block][quad of k][plane][component][lane]`, the component being
     /// the unit's place in its quad.
     Units,
+    /// Tiles of `size` x `size` values, `[unit block][tile of k][tile of units][plane]`, a tile
+    /// `[k][unit]`; k is padded to whole tiles.
+    Tiles { size: usize },
 }
 
 /// The layout of one packed matrix: `planes` gates of H units, each a row of K values.
@@ -37,7 +40,11 @@ impl MatrixLayout {
 
     /// vec4s of one block.
     pub(crate) fn block_vec4s(&self) -> usize {
-        4 * self.k_quads * self.planes * self.lanes
+        let k_quads = match self.order {
+            MatrixOrder::Quads | MatrixOrder::Units => self.k_quads,
+            MatrixOrder::Tiles { size } => self.k_quads.next_multiple_of(size / 4),
+        };
+        4 * k_quads * self.planes * self.lanes
     }
 
     /// Index, within its block, of the value for `unit` (of the network), `k` and `plane`; and
@@ -50,6 +57,12 @@ impl MatrixLayout {
             MatrixOrder::Units => {
                 let row = (k / 4 * self.planes + plane) * 4 + component;
                 (row * self.lanes + lane) * 4 + k % 4
+            }
+            MatrixOrder::Tiles { size } => {
+                let of_block = unit - block * 4 * self.lanes;
+                let unit_tile = k / size * (4 * self.lanes / size) + of_block / size;
+                let tile = unit_tile * self.planes + plane;
+                (tile * size + k % size) * size + of_block % size
             }
         };
         (block, at)

@@ -6,6 +6,7 @@ mod launch;
 mod layout;
 mod relay;
 mod resident;
+mod tiles;
 
 pub(crate) use exchange::{ExchangeRecord, NOWHERE};
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub(crate) use launch::{CellRecord, LaunchRecord};
 pub(crate) use layout::{MatrixLayout, MatrixOrder, quads};
 pub(crate) use relay::{RelayBinding, RelayKernel, RelayPart, RelayRecord};
 pub(crate) use resident::{Resident, Sharing};
+pub(crate) use tiles::Tiles;
 
 use crate::cell::Gate;
 use crate::precision::Precision;
@@ -33,6 +35,14 @@ pub(crate) enum Kernel {
     SequenceAfter,
     /// All reset-before steps of a chunk.
     SequenceBefore,
+    /// Gate inputs of a chunk of steps, by cooperative matrices.
+    MatrixProjection,
+    /// A whole reset-after step, by cooperative matrices.
+    MatrixStepAfter,
+    /// The gates of a reset-before step, by cooperative matrices.
+    MatrixStepBeforeGates,
+    /// The candidate and update of a reset-before step, by cooperative matrices.
+    MatrixStepBeforeCandidate,
     /// States between the slots of streams and an arena.
     SlotExchange,
 }
@@ -64,13 +74,17 @@ pub(crate) enum Binding {
 
 impl Kernel {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::InputProjection,
         Self::StepAfter,
         Self::StepBeforeGates,
         Self::StepBeforeCandidate,
         Self::SequenceAfter,
         Self::SequenceBefore,
+        Self::MatrixProjection,
+        Self::MatrixStepAfter,
+        Self::MatrixStepBeforeGates,
+        Self::MatrixStepBeforeCandidate,
         Self::SlotExchange,
     ];
 
@@ -83,6 +97,10 @@ impl Kernel {
             Self::StepBeforeCandidate => "step_before_candidate",
             Self::SequenceAfter => "sequence_after",
             Self::SequenceBefore => "sequence_before",
+            Self::MatrixProjection => "matrix_projection",
+            Self::MatrixStepAfter => "matrix_step_after",
+            Self::MatrixStepBeforeGates => "matrix_step_before_gates",
+            Self::MatrixStepBeforeCandidate => "matrix_step_before_candidate",
             Self::SlotExchange => "slot_exchange",
         }
     }
@@ -95,6 +113,14 @@ impl Kernel {
             Self::StepBeforeCandidate => include_str!("../../shaders/step_before_candidate.wgsl"),
             Self::SequenceAfter => include_str!("../../shaders/sequence_after.wgsl"),
             Self::SequenceBefore => include_str!("../../shaders/sequence_before.wgsl"),
+            Self::MatrixProjection => include_str!("../../shaders/matrix_projection.wgsl"),
+            Self::MatrixStepAfter => include_str!("../../shaders/matrix_step_after.wgsl"),
+            Self::MatrixStepBeforeGates => {
+                include_str!("../../shaders/matrix_step_before_gates.wgsl")
+            }
+            Self::MatrixStepBeforeCandidate => {
+                include_str!("../../shaders/matrix_step_before_candidate.wgsl")
+            }
             Self::SlotExchange => include_str!("../../shaders/slot_exchange.wgsl"),
         }
     }
@@ -105,16 +131,42 @@ impl Kernel {
             Self::InputProjection
             | Self::StepAfter
             | Self::SequenceAfter
-            | Self::SequenceBefore => &Gate::ALL,
-            Self::StepBeforeGates => &[Gate::Reset, Gate::Update],
-            Self::StepBeforeCandidate => &[Gate::New],
+            | Self::SequenceBefore
+            | Self::MatrixProjection
+            | Self::MatrixStepAfter => &Gate::ALL,
+            Self::StepBeforeGates | Self::MatrixStepBeforeGates => &[Gate::Reset, Gate::Update],
+            Self::StepBeforeCandidate | Self::MatrixStepBeforeCandidate => &[Gate::New],
             Self::SlotExchange => &[],
         }
     }
 
     /// Whether the kernel runs once a step (and so reads the step's index).
     pub(crate) fn is_step(self) -> bool {
-        matches!(self, Self::StepAfter | Self::StepBeforeGates | Self::StepBeforeCandidate)
+        matches!(
+            self,
+            Self::StepAfter
+                | Self::StepBeforeGates
+                | Self::StepBeforeCandidate
+                | Self::MatrixStepAfter
+                | Self::MatrixStepBeforeGates
+                | Self::MatrixStepBeforeCandidate
+        )
+    }
+
+    /// Whether the kernel computes the gate inputs of a chunk.
+    pub(crate) fn is_projection(self) -> bool {
+        matches!(self, Self::InputProjection | Self::MatrixProjection)
+    }
+
+    /// Whether the kernel multiplies by cooperative matrices.
+    pub(crate) fn is_matrix(self) -> bool {
+        matches!(
+            self,
+            Self::MatrixProjection
+                | Self::MatrixStepAfter
+                | Self::MatrixStepBeforeGates
+                | Self::MatrixStepBeforeCandidate
+        )
     }
 
     /// Whether the kernel runs all steps of a chunk.
@@ -126,7 +178,7 @@ impl Kernel {
     /// the step comes by immediates.
     pub(crate) fn bindings(self) -> &'static [(u32, Binding, bool)] {
         match self {
-            Self::InputProjection => &[
+            Self::InputProjection | Self::MatrixProjection => &[
                 (0, Binding::Launch, false),
                 (2, Binding::Weights, false),
                 (3, Binding::Biases, false),
@@ -134,7 +186,12 @@ impl Kernel {
                 (5, Binding::Source, false),
                 (6, Binding::Gates, true),
             ],
-            Self::StepAfter | Self::StepBeforeGates | Self::StepBeforeCandidate => &[
+            Self::StepAfter
+            | Self::StepBeforeGates
+            | Self::StepBeforeCandidate
+            | Self::MatrixStepAfter
+            | Self::MatrixStepBeforeGates
+            | Self::MatrixStepBeforeCandidate => &[
                 (0, Binding::Launch, false),
                 (1, Binding::Step, false),
                 (2, Binding::Weights, false),
@@ -181,6 +238,8 @@ pub(crate) struct Variant {
     pub(crate) immediates: bool,
     /// The workgroup of a sequence kernel, whose invocations are `lanes`.
     pub(crate) resident: Option<Resident>,
+    /// The workgroup of a matrix kernel, which `lanes`, `row_groups` and `rows` do not describe.
+    pub(crate) tiles: Option<Tiles>,
 }
 
 impl Variant {
@@ -204,7 +263,10 @@ impl Variant {
                  fn step_of_chunk() -> u32 { return step.x; }\n"
             }
         };
+        let extensions = if self.tiles.is_some() { Tiles::EXTENSIONS } else { "" };
         let weights = match self.precision {
+            // Cooperative matrices are loaded from a binding of their own type.
+            _ if self.tiles.is_some() => "",
             Precision::F32 => include_str!("../../shaders/weights_f32.wgsl"),
             Precision::F16 => include_str!("../../shaders/weights_f16.wgsl"),
         };
@@ -216,6 +278,9 @@ impl Variant {
             constants.push_str(&resident.constants(self.kernel));
             let shared = include_str!("../../shaders/sequence.wgsl");
             format!("{shared}\n{}", resident.products(self.precision))
+        } else if let Some(tiles) = &self.tiles {
+            constants.push_str(&tiles.constants(self.kernel));
+            include_str!("../../shaders/matrix.wgsl").into()
         } else {
             constants.push_str(&format!(
                 "const LANES = {}u;\nconst ROW_GROUPS = {}u;\nconst ROWS = {}u;\nconst PLANES = \
@@ -233,6 +298,7 @@ impl Variant {
             return [constants.as_str(), self.kernel.source()].join("\n");
         }
         [
+            extensions,
             constants.as_str(),
             step,
             self.kernel.source(),

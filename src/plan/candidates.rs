@@ -91,7 +91,12 @@ impl Trial<'_> {
             && Plan::unscheduled(config, rows, capabilities, self.options, *g, None).is_ok()
     }
 
+    /// None of the matrix kernels, whose tiles the device's matrices set. Nor are these a candidate
+    /// beside other families: what they multiply is rounded, so results would depend on the choice.
     fn variations(&self, base: &Geometry) -> Vec<Geometry> {
+        if base.family.family == KernelFamily::Matrix {
+            return Vec::new();
+        }
         let mut found = match base.resident {
             Some(resident) => self.residents(&resident).map(|r| with_resident(base, r)).collect(),
             None => self.steps(base),

@@ -30,6 +30,24 @@ pub struct Capabilities {
     /// f32 multiply-adds of the device in GFLOP/s, where a probe has measured them. It bounds the
     /// work of a dispatch, and so may cut a plan into smaller chunks; results are the same bits.
     pub measured_gflops: Option<f64>,
+    /// The cooperative matrices that the device was opened with; they are experimental, and asked
+    /// for by [`GpuOptions::cooperative_matrices`](crate::GpuOptions::cooperative_matrices).
+    pub cooperative_matrices: Option<CooperativeMatrices>,
+}
+
+/// Cooperative matrices with f16 operands and f32 sums, as kernels use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CooperativeMatrices {
+    /// Rows and columns of every matrix: 8 or 16.
+    pub size: u32,
+    /// Lanes of a subgroup, which holds a matrix together.
+    pub subgroup: u32,
+}
+
+impl std::fmt::Display for CooperativeMatrices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{0}x{0}x{0} in subgroups of {1}", self.size, self.subgroup)
+    }
 }
 
 impl Capabilities {
@@ -49,6 +67,7 @@ impl Capabilities {
             software: false,
             integrated: true,
             measured_gflops: None,
+            cooperative_matrices: None,
         }
     }
 

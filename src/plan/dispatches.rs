@@ -43,7 +43,7 @@ impl Plan {
         match operation {
             Operation::Project { slices, source, .. } => {
                 Box::new(slices.iter().map(|slice| Dispatch {
-                    kernel: Kernel::InputProjection,
+                    kernel: self.kernels()[0],
                     slice: *slice,
                     other: *source,
                     steps: 0,

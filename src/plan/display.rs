@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::candidates::MEASURED;
 use super::{Operation, Plan, Residency};
-use crate::kernels::{Kernel, Sharing, quads};
+use crate::kernels::{Sharing, quads};
 
 /// `1.5 MiB` and the like.
 pub(crate) fn human_bytes(bytes: u64) -> String {
@@ -27,6 +27,14 @@ impl Plan {
         let class = if self.software { "software adapter" } else { "GPU" };
         let family = g.family;
         out.push(format!("kernel family: {}, {}", family.family, family.why));
+        if let Some(matrix) = &g.matrix {
+            let tiles = matrix.step;
+            out.push(format!(
+                "products by cooperative matrices of {0}x{0}, a subgroup of {1} each: f16 operands, \
+                 f32 sums",
+                tiles.size, tiles.subgroup
+            ));
+        }
         out.push(match &g.resident {
             None => format!(
                 "kernels: {} units x {} rows a workgroup in a step ({class}, H {}, B {})",
@@ -130,7 +138,7 @@ impl Plan {
                     .operations
                     .iter()
                     .map(|operation| match operation {
-                        Operation::Project { slices, .. } if *kernel == Kernel::InputProjection => {
+                        Operation::Project { slices, .. } if kernel.is_projection() => {
                             slices.len() as u64
                         }
                         Operation::Sequence { slices, .. } if kernel.is_sequence() => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Capabilities, PlanOptions, resident};
+use super::{Capabilities, PlanOptions, matrix, resident};
 use crate::cell::ResetForm;
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +18,12 @@ pub enum KernelFamily {
     Step,
     /// One dispatch a chunk of steps: a workgroup keeps the states of its rows.
     Sequence,
+    /// The dispatches of [`Step`](Self::Step), their products by cooperative matrices: inputs and
+    /// states are rounded to f16, to nearest even, where they are multiplied, and are infinities
+    /// there from 65520 on; sums, gates and carried states are f32. For [`Precision::F16`](crate::Precision::F16), on devices opened with
+    /// [`GpuOptions::cooperative_matrices`](crate::GpuOptions::cooperative_matrices). No table
+    /// chooses it.
+    Matrix,
 }
 
 impl fmt::Display for KernelFamily {
@@ -25,6 +31,7 @@ impl fmt::Display for KernelFamily {
         f.write_str(match self {
             Self::Step => "step",
             Self::Sequence => "sequence",
+            Self::Matrix => "matrix",
         })
     }
 }
@@ -50,6 +57,15 @@ impl FamilyChoice {
                 ErrorKind::InvalidRequest,
                 format!("the kernel family 'sequence' cannot run here: {obstacle}"),
             )),
+            (Some(KernelFamily::Matrix), _) => {
+                match matrix::choose(config, shape.batch, capabilities, options) {
+                    Ok(_) => Ok(Self { family: KernelFamily::Matrix, why: "as asked for" }),
+                    Err(obstacle) => Err(Error::new(
+                        ErrorKind::InvalidRequest,
+                        format!("the kernel family 'matrix' cannot run here: {obstacle}"),
+                    )),
+                }
+            }
             (Some(family), _) => Ok(Self { family, why: "as asked for" }),
             // A wavefront of steps is one of the step kernels.
             (None, Ok(resident)) if options.wavefront != Some(true) => {
@@ -61,7 +77,9 @@ impl FamilyChoice {
 
     /// The table. For software adapters it is measured (llvmpipe, SwiftShader). For discrete GPUs it is from a
     /// cost model of one large GPU: weights that stay in registers beat a dispatch a step at
-    /// every batch. Elsewhere the step kernels stand until a measurement says otherwise.
+    /// every batch. Elsewhere the step kernels stand until a measurement says otherwise. The
+    /// matrix kernels are in no row of it: they round operands, need an experimental feature, and
+    /// no GPU has been measured with them.
     ///
     /// On GPUs it does not depend on the shape, so that no bit of a result does.
     fn of_table(

@@ -1,6 +1,7 @@
 //! Sizes of workgroups and register blocks, from sizes and the class of device.
 
 use super::family::{FamilyChoice, KernelFamily};
+use super::matrix::{self, MatrixTiles};
 use super::{Capabilities, PlanOptions, cascade, resident, wavefront};
 use crate::config::GruConfig;
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub(crate) struct Geometry {
     pub(crate) projection_groups: u32,
     /// The workgroup of the sequence kernels, where they compute the steps.
     pub(crate) resident: Option<Resident>,
+    /// The workgroups of the matrix kernels, where they compute the steps.
+    pub(crate) matrix: Option<MatrixTiles>,
     /// Whether a dispatch of a sequence kernel holds a diagonal of layers.
     pub(crate) cascade: bool,
 }
@@ -64,7 +67,11 @@ impl Geometry {
         let projection_rows = if capabilities.software { 4 } else { 8 };
         let resident = match family.family {
             KernelFamily::Sequence => resident::choose(config, batch, capabilities, options).ok(),
-            KernelFamily::Step => None,
+            KernelFamily::Step | KernelFamily::Matrix => None,
+        };
+        let matrix = match family.family {
+            KernelFamily::Matrix => matrix::choose(config, batch, capabilities, options).ok(),
+            KernelFamily::Step | KernelFamily::Sequence => None,
         };
         let mut geometry = Self {
             family,
@@ -76,8 +83,18 @@ impl Geometry {
             projection_rows,
             projection_groups: groups(projection_rows, usize::MAX),
             resident,
+            matrix,
             cascade: false,
         };
+        if let Some(MatrixTiles { step, projection }) = matrix {
+            // The product of rows and groups is what a workgroup of the matrix kernels owns; so
+            // divided, it suits the exchange of states with slots, too.
+            geometry.lanes = step.lanes();
+            geometry.step_groups = 4;
+            geometry.step_rows = step.rows() / 4;
+            geometry.projection_groups = 4;
+            geometry.projection_rows = projection.rows() / 4;
+        }
         geometry.wavefront = wavefront::choose(config, shape, &geometry, capabilities, options)?;
         geometry.cascade = cascade::choose(config, shape, &geometry, capabilities, options);
         Ok(geometry)

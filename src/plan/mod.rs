@@ -15,6 +15,7 @@ mod dispatches;
 mod display;
 mod family;
 mod geometry;
+mod matrix;
 mod memory;
 mod relay;
 mod resident;
@@ -25,7 +26,7 @@ mod wavefront;
 mod weights;
 
 pub(crate) use candidates::{Candidates, candidates};
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, CooperativeMatrices};
 pub(crate) use dispatches::Dispatch;
 pub(crate) use display::human_bytes;
 pub use family::KernelFamily;
@@ -385,10 +386,16 @@ impl Plan {
     pub(crate) fn variant(&self, kernel: Kernel) -> Variant {
         let g = &self.geometry;
         let resident = g.resident.filter(|_| kernel.is_sequence());
-        let (lanes, rows, row_groups) = match resident {
-            Some(resident) => (resident.invocations(), resident.rows, 1),
-            None if kernel.is_step() => (g.lanes, g.step_rows, g.step_groups),
-            None => (g.lanes, g.projection_rows, g.projection_groups),
+        let tiles = g.matrix.filter(|_| kernel.is_matrix()).map(|m| match kernel.is_projection() {
+            true => m.projection,
+            false => m.step,
+        });
+        let planes = u32::try_from(kernel.gates().len()).expect("three gates at most");
+        let (lanes, rows, row_groups) = match (resident, tiles) {
+            (Some(resident), _) => (resident.invocations(), resident.rows, 1),
+            (_, Some(tiles)) => (tiles.invocations(planes), tiles.rows(), 1),
+            _ if kernel.is_step() => (g.lanes, g.step_rows, g.step_groups),
+            _ => (g.lanes, g.projection_rows, g.projection_groups),
         };
         let used = &self.config.functions[..self.config.num_directions()];
         let wavefront = g.wavefront && kernel.is_step();
@@ -407,6 +414,7 @@ impl Plan {
             standard_cell: used.iter().all(|f| *f == CellFunctions::default()),
             immediates: self.immediates && kernel.is_step(),
             resident,
+            tiles,
         }
     }
 
@@ -443,6 +451,10 @@ fn kernels_of(reset: ResetForm, family: KernelFamily) -> &'static [Kernel] {
         }
         (KernelFamily::Sequence, ResetForm::After) => &[InputProjection, SequenceAfter],
         (KernelFamily::Sequence, ResetForm::Before) => &[InputProjection, SequenceBefore],
+        (KernelFamily::Matrix, ResetForm::After) => &[MatrixProjection, MatrixStepAfter],
+        (KernelFamily::Matrix, ResetForm::Before) => {
+            &[MatrixProjection, MatrixStepBeforeGates, MatrixStepBeforeCandidate]
+        }
     }
 }
 

@@ -348,7 +348,7 @@ impl Tile<'_> {
         let rows = self.active.len();
         let whole = plan.memory.residency == Residency::Whole;
         let kernel = placement.kernel;
-        let (grid_rows, groups) = if kernel == Kernel::InputProjection {
+        let (grid_rows, groups) = if kernel.is_projection() {
             let groups = plan.geometry.projection_rows * plan.geometry.projection_groups;
             (self.window_rows(steps), u64::from(groups))
         } else {

@@ -169,6 +169,7 @@ impl Plan {
             standard_cell: true,
             immediates: false,
             resident: None,
+            tiles: None,
         }
     }
 }

@@ -64,7 +64,10 @@ impl WeightPlan {
         let vec4 = 4 * geometry.precision.weight_bytes();
         // Kernels index vec4s with 32 bits; bindings are multiples of 16 bytes.
         let limit = capabilities.max_storage_binding.min(capabilities.max_buffer);
-        let limit = limit.min(u64::from(u32::MAX) * vec4) & !15;
+        let most = u64::from(u32::MAX) * vec4;
+        // Those of matrices index single values.
+        let most = if geometry.matrix.is_some() { most / 4 } else { most };
+        let limit = limit.min(most) & !15;
         let packed = config.parameter_count().saturating_mul(geometry.precision.weight_bytes());
         if packed > MAX_BYTES {
             return Err(Error::new(
@@ -92,6 +95,9 @@ impl WeightPlan {
                     layout.order = resident.order();
                     layout.lanes = resident.block_quads as usize;
                     layout.k_quads = resident.k_quads() as usize;
+                }
+                if let Some(tiles) = geometry.matrix {
+                    layout.order = MatrixOrder::Tiles { size: tiles.step.size as usize };
                 }
                 let block_bytes = layout.block_vec4s() as u64 * vec4 * directions as u64;
                 let fitting = (limit / block_bytes).min(u64::from(capabilities.max_workgroups));
@@ -145,10 +151,10 @@ impl WeightPlan {
 fn matrices(kernels: &[Kernel], fused: bool) -> Vec<(Kernel, Matrix)> {
     let mut all = Vec::new();
     for &kernel in kernels {
-        if fused && kernel.is_step() || !fused && kernel == Kernel::InputProjection {
+        if fused && kernel.is_step() || !fused && kernel.is_projection() {
             all.push((kernel, Matrix::Input));
         }
-        if kernel != Kernel::InputProjection {
+        if !kernel.is_projection() {
             all.push((kernel, Matrix::Recurrent));
         }
     }

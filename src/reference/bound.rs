@@ -41,7 +41,7 @@ struct SumError {
 
 impl SumError {
     fn new(exact: &Affine, terms: usize, arithmetic: &Arithmetic) -> Self {
-        let gamma = gamma(terms);
+        let gamma = arithmetic.gamma(terms);
         // Every product and every sum may be flushed.
         let underflow = 2.0 * terms as f64 * FLUSH;
         // A weight that may be flushed is wrong by itself: gamma times this covers it.
@@ -55,10 +55,11 @@ impl SumError {
 
     /// Error of the sum where operand `v[i]` is itself wrong by `dv(i)`.
     fn apply(&self, arithmetic: &Arithmetic, v: &[f64], dv: impl Fn(usize) -> f64) -> Vec<f64> {
+        let round = arithmetic.round_operand();
         let operand = |(i, v): (usize, &f64)| {
             if v.is_finite() {
-                let wrong = dv(i) + arithmetic.operand_error(v.abs() + dv(i));
-                self.gamma * v.abs() + (1.0 + self.gamma) * wrong
+                let wrong = arithmetic.operand_error(*v, dv(i));
+                self.gamma * finite(round(*v)) + (1.0 + self.gamma) * wrong
             } else {
                 dv(i)
             }

@@ -20,6 +20,8 @@ pub(super) struct Cell {
     pub(super) units: usize,
     pub(super) reset: ResetForm,
     pub(super) functions: CellFunctions,
+    /// What `x` and `h` (or `r * h`) become before they are multiplied with weights.
+    pub(super) operand: Round,
     /// One affine map of `x` a gate, `[K, H]`.
     pub(super) input: [Affine; GATES],
     /// One affine map of `h` (or of `r * h`) a gate, `[H, H]`.
@@ -36,6 +38,9 @@ pub(super) struct Affine {
     pub(super) bias: Vec<f64>,
 }
 
+/// How a value is rounded.
+pub(super) type Round = fn(f64) -> f64;
+
 /// How a matrix's values become f64: `(view, row, out)`.
 pub(super) type ReadRow = fn(&MatrixView, usize, &mut [f64]);
 
@@ -48,6 +53,7 @@ impl Cell {
         direction: usize,
         matrices: ReadRow,
         biases: ReadRow,
+        operand: Round,
     ) -> Self {
         let cell = weights.cell(layer, direction);
         let affine =
@@ -57,6 +63,7 @@ impl Cell {
             units: config.hidden_size,
             reset: config.reset,
             functions: config.functions[direction],
+            operand,
             input: std::array::from_fn(|g| affine(&cell.input[g], &cell.input_bias[g])),
             recurrent: std::array::from_fn(|g| affine(&cell.recurrent[g], &cell.recurrent_bias[g])),
         }
@@ -64,10 +71,12 @@ impl Cell {
 
     /// One step of `x.len() / K` rows: `x` `[rows, K]`, `h` `[rows, H]`.
     pub(super) fn step(&self, x: &[f64], h: &[f64], step: &mut Step) {
+        let operands = |v: &[f64]| v.iter().map(|v| (self.operand)(*v)).collect::<Vec<_>>();
+        let (x, state) = (operands(x), operands(h));
         for g in Gate::ALL.map(|g| g as usize) {
-            self.input[g].apply(x, &mut step.from_input[g]);
+            self.input[g].apply(&x, &mut step.from_input[g]);
             if g != N || self.reset == ResetForm::After {
-                self.recurrent[g].apply(h, &mut step.from_state[g]);
+                self.recurrent[g].apply(&state, &mut step.from_state[g]);
             }
         }
         let Step { from_input, from_state, r, z, n, next } = step;
@@ -82,7 +91,7 @@ impl Cell {
         match self.reset {
             ResetForm::Before => {
                 let reset_state: Vec<f64> = r.iter().zip(h).map(|(r, h)| r * h).collect();
-                self.recurrent[N].apply(&reset_state, &mut from_state[N]);
+                self.recurrent[N].apply(&operands(&reset_state), &mut from_state[N]);
                 n.extend(from_input[N].iter().zip(&from_state[N]).map(|(a, b)| candidate(a + b)));
             }
             ResetForm::After => {

@@ -29,7 +29,7 @@ pub(super) fn run(
         for direction in 0..directions {
             let reverse = config.directions.is_reverse(direction);
             let read = MatrixView::read_row_f64;
-            let cell = Cell::new(config, weights, layer, direction, read, read);
+            let cell = Cell::new(config, weights, layer, direction, read, read, |v| v);
             let plane = layer * directions + direction;
             let mut state = out.final_state.slice_mut(s![plane, .., ..]);
             if let Some(initial) = &inputs.initial_state {

@@ -108,7 +108,8 @@ pub fn verify(
     for layer in 0..config.num_layers {
         for direction in 0..config.num_directions() {
             let matrices = arithmetic.read_weights();
-            let cell = Cell::new(config, weights, layer, direction, matrices, read_f32);
+            let operand = arithmetic.round_operand();
+            let cell = Cell::new(config, weights, layer, direction, matrices, read_f32, operand);
             run.check(layer, direction, &cell, &Bounds::new(&cell, arithmetic), &mut report);
         }
     }

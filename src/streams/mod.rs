@@ -10,6 +10,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::{GpuSlots, Waiting};
 use crate::model::Gru;
+use crate::operands;
 use crate::plan::PlanOptions;
 use crate::sequence::{Inputs, zeroed};
 use crate::session::{Engine, Session};
@@ -262,7 +263,9 @@ impl Streams {
     /// gave, or a [final state](crate::Output::final_state).
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] for a slot that does not exist or is named twice;
+    /// [`ErrorKind::InvalidRequest`] for a slot that does not exist or is named twice, and for a
+    /// finite state that overflows f16 where the kernels are
+    /// [`KernelFamily::Matrix`](crate::KernelFamily::Matrix);
     /// [`ErrorKind::InvalidShape`] for states of another shape; [`ErrorKind::DeviceLost`] where
     /// the device fails. Every slot is as it was then.
     pub fn restore_many(&mut self, slots: &[usize], states: ArrayView3<'_, f32>) -> Result<()> {
@@ -379,6 +382,9 @@ impl Streams {
                     states.shape()
                 ),
             ));
+        }
+        if self.session.has_half_operands() {
+            operands::check_states("state", states)?;
         }
         match (&mut self.states, &mut self.session.engine) {
             (States::Gpu(own), Engine::Gpu(gpu)) => own.restore(gpu, slots, states, waiting).await,

@@ -19,6 +19,21 @@ pub(super) fn own_contexts() -> Vec<GpuContext> {
     chosen().iter().map(open).collect()
 }
 
+/// As [`contexts`], opened with cooperative matrices: of those adapters that have them.
+/// `WGRU_REQUIRE_MATRICES=1` fails where none has.
+pub(super) fn matrix_contexts() -> &'static [GpuContext] {
+    static CONTEXTS: OnceLock<Vec<GpuContext>> = OnceLock::new();
+    CONTEXTS.get_or_init(|| {
+        let all = adapters();
+        let found = chosen().iter().filter(|i| all[**i].cooperative_matrices.is_ok());
+        let options = GpuOptions { cooperative_matrices: true, ..GpuOptions::default() };
+        let contexts: Vec<_> = found.map(|i| GpuContext::open(*i, &options).unwrap()).collect();
+        let required = std::env::var_os("WGRU_REQUIRE_MATRICES").is_some();
+        assert!(!contexts.is_empty() || !required, "no adapter has cooperative matrices");
+        contexts
+    })
+}
+
 /// Indices of the selected adapters.
 fn chosen() -> &'static [usize] {
     static CHOSEN: OnceLock<Vec<usize>> = OnceLock::new();

@@ -4,6 +4,8 @@ mod activations;
 mod adapters;
 mod allocations;
 mod cache;
+mod matrices;
+mod matrix_mutants;
 mod mutants;
 mod noop;
 mod overlap;

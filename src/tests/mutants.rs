@@ -12,16 +12,16 @@ use crate::reference::{self, Arithmetic, Verification};
 use crate::*;
 
 /// How far outside its bound the worst value of a faulty run lies at least.
-const MARGIN: f64 = 10.0;
+pub(super) const MARGIN: f64 = 10.0;
 
 /// A run, and the division of it that the plan is to take.
-struct Case {
-    name: &'static str,
-    values: Values,
-    sequences: Sequences,
-    options: PlanOptions,
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) values: Values,
+    pub(super) sequences: Sequences,
+    pub(super) options: PlanOptions,
     /// Whether the plan is one for a GPU, and whether for one that shares the processor's memory.
-    gpu: Option<bool>,
+    pub(super) gpu: Option<bool>,
 }
 
 impl Case {
@@ -41,7 +41,7 @@ impl Case {
         Self { name, values, sequences, options, gpu: None }
     }
 
-    fn chunked(mut self) -> Self {
+    pub(super) fn chunked(mut self) -> Self {
         self.options.max_chunk_steps = Some(3);
         self.options.max_tile_rows = Some(3);
         self
@@ -71,7 +71,7 @@ impl Case {
         self
     }
 
-    fn masked(mut self) -> Self {
+    pub(super) fn masked(mut self) -> Self {
         let (steps, batch, _) = self.sequences.input.dim();
         self.sequences.reset_mask = Some(Random::new(9).mask((steps, batch), 3));
         self
@@ -106,16 +106,16 @@ fn cases() -> Vec<Case> {
 }
 
 /// What the engine is given: right at first, then with a fault in it.
-struct Given {
+pub(super) struct Given {
     values: Values,
     sequences: Sequences,
-    plan: Plan,
+    pub(super) plan: Plan,
     /// Replacements in the texts of all kernels that contain the first.
-    texts: Option<[&'static str; 2]>,
+    pub(super) texts: Option<[&'static str; 2]>,
 }
 
 impl Given {
-    fn right(case: &Case, context: &GpuContext) -> Self {
+    pub(super) fn right(case: &Case, context: &GpuContext) -> Self {
         let (steps, batch, _) = case.sequences.input.dim();
         let shape = SequenceShape::new(steps, batch);
         let config = &case.values.config;
@@ -133,7 +133,7 @@ impl Given {
     }
 
     /// Runs what was given and checks the result against what the case asked for.
-    fn verify(self, case: &Case, context: &GpuContext) -> Verification {
+    pub(super) fn verify(self, case: &Case, context: &GpuContext) -> Verification {
         let options = &case.options;
         let gru = self.values.gru();
         let mut session = GpuSession::from_plan(context, &gru, options, self.plan).unwrap();
@@ -162,7 +162,10 @@ impl Given {
             &case.sequences.inputs(),
             &layers,
             output.final_state.view(),
-            &Arithmetic::f32(),
+            &match options.family {
+                Some(KernelFamily::Matrix) => Arithmetic::f16_operands(),
+                _ => Arithmetic::f32(),
+            },
         )
         .unwrap()
     }
@@ -198,9 +201,9 @@ impl Given {
 
 /// A name, and the fault; `false` where it changes nothing in a run of this kind. All faults keep
 /// every access inside its buffer: kernels run without bounds checks.
-type Fault = (&'static str, fn(&mut Given) -> bool);
+pub(super) type Fault = (&'static str, fn(&mut Given) -> bool);
 
-const DATA_FAULTS: [Fault; 22] = [
+pub(super) const DATA_FAULTS: [Fault; 22] = [
     ("layers of a wavefront of chunks in step", |given| {
         given.each_step_launch(|l| l.lag = 0);
         given.plan.geometry.cascade && given.plan.memory.chunk_steps < given.plan.shape.steps
@@ -423,6 +426,16 @@ fn faults_in_kernel_texts_are_rejected() {
 /// Checks that the fault is rejected in every case in which it is one, and that there is such a
 /// case.
 fn reject(name: &str, cases: &[Case], context: &GpuContext, fault: impl Fn(&mut Given) -> bool) {
+    assert!(rejected(name, cases, context, fault) > 0, "'{name}' applies to some case");
+}
+
+/// Checks that the fault is rejected in every case in which it is one; how many these are.
+pub(super) fn rejected(
+    name: &str,
+    cases: &[Case],
+    context: &GpuContext,
+    fault: impl Fn(&mut Given) -> bool,
+) -> usize {
     let mut smallest = f64::INFINITY;
     let mut tried = 0;
     for case in cases {
@@ -441,6 +454,6 @@ fn reject(name: &str, cases: &[Case], context: &GpuContext, fault: impl Fn(&mut 
         smallest = smallest.min(ratio);
         tried += 1;
     }
-    assert!(tried > 0, "'{name}' applies to some case");
     println!("{name}: {smallest:.1} in the least of {tried} cases: {}", context.adapter());
+    tried
 }

@@ -32,6 +32,20 @@ pub(super) fn devices() -> Vec<Capabilities> {
             software: false,
             integrated: false,
             measured_gflops: Some(1.0),
+            cooperative_matrices: None,
+        },
+        Capabilities {
+            max_workgroup_memory: 32 << 10,
+            software: true,
+            immediates: true,
+            cooperative_matrices: Some(CooperativeMatrices { size: 8, subgroup: 8 }),
+            ..Capabilities::downlevel()
+        },
+        Capabilities {
+            max_invocations: 1024,
+            max_workgroup_memory: 48 << 10,
+            cooperative_matrices: Some(CooperativeMatrices { size: 16, subgroup: 32 }),
+            ..Capabilities::downlevel()
         },
     ]
 }
@@ -74,6 +88,10 @@ fn sessions_and_runs_are_valid() {
         for config in networks() {
             let gru = Values::random(config.clone(), 1.0, &mut random).gru();
             for options in &options {
+                let half = options.precision == Precision::F16;
+                let matrix = half && device.cooperative_matrices.is_some();
+                let family = matrix.then_some(KernelFamily::Matrix);
+                let options = &PlanOptions { family, ..options.clone() };
                 let most = SequenceShape::new(21, 9);
                 let mut session = GpuSession::new(&context, &gru, most, options).unwrap();
                 for shape in [most, SequenceShape::new(1, 1), SequenceShape::new(20, 9), most] {

@@ -58,6 +58,20 @@ fn check_buffers(plan: &Plan, capabilities: &Capabilities) {
         let work = 6 * tile * tile * u64::from(resident.tile()) * m.chunk_steps as u64;
         assert!(m.chunk_steps == 1 || work <= capabilities.workgroup_flops(), "{work} a group");
     }
+    if let Some(matrix) = &g.matrix {
+        for (kernel, tiles) in plan.kernels().iter().map(|k| (k, plan.variant(*k).tiles.unwrap())) {
+            let planes = u32::try_from(kernel.gates().len()).unwrap();
+            let (used, bytes) = (tiles.invocations(planes), tiles.workgroup_bytes(planes));
+            assert!(used <= capabilities.max_invocations, "{used} invocations in {matrix:?}");
+            let most = capabilities.max_workgroup_memory;
+            assert!(bytes <= most, "{bytes} of {most} bytes of workgroup memory in {matrix:?}");
+            let rows = match kernel.is_projection() {
+                true => g.projection_rows * g.projection_groups,
+                false => g.row_block(),
+            };
+            assert_eq!((tiles.rows(), tiles.lanes()), (rows, g.lanes), "blocks of {kernel:?}");
+        }
+    }
     let options = &plan.options;
     assert!(options.max_chunk_steps.is_none_or(|most| m.chunk_steps <= most), "chunk option");
     assert!(options.max_tile_rows.is_none_or(|most| m.tile_rows <= most), "tile option");
@@ -289,7 +303,7 @@ impl<'a> Walk<'a> {
         let slices = |step: bool| -> u64 {
             let placements = plan.weights.placements.iter();
             placements
-                .filter(|p| (p.kernel != Kernel::InputProjection) == step)
+                .filter(|p| p.kernel.is_projection() != step)
                 .filter(|p| !step || p.matrix == Matrix::Recurrent)
                 .filter(|p| !wavefront || p.layer == 0)
                 .map(|p| p.slices.len() as u64)
@@ -303,7 +317,9 @@ impl<'a> Walk<'a> {
                 let chunks = steps.div_ceil(plan.memory.chunk_steps) as u64;
                 let drain = if wavefront && steps > 0 { self.config.num_layers - 1 } else { 0 };
                 let recurrent = match plan.family() {
-                    KernelFamily::Step => (steps + drain) as u64 * slices(true),
+                    KernelFamily::Step | KernelFamily::Matrix => {
+                        (steps + drain) as u64 * slices(true)
+                    }
                     _ if plan.geometry.cascade && steps > 0 => {
                         chunks + self.config.num_layers as u64 - 1
                     }
@@ -389,7 +405,7 @@ impl<'a> Walk<'a> {
     }
 
     fn project(&mut self, layer: usize, slices: &[LaunchSlice], source: SourceBuffer) {
-        let range = self.launches(&(layer..layer + 1), Kernel::InputProjection, slices);
+        let range = self.launches(&(layer..layer + 1), self.plan.kernels()[0], slices);
         self.dispatches += slices.len() as u64;
         let memory = &self.plan.memory;
         let from_host = layer == 0 || memory.residency == Residency::HostBetweenLayers;
@@ -448,7 +464,7 @@ impl<'a> Walk<'a> {
         let g = &plan.geometry;
         let diagonal = g.wavefront && kernel.is_step();
         let cascaded = g.cascade && kernel.is_sequence();
-        let projects = kernel == Kernel::InputProjection;
+        let projects = kernel.is_projection();
         let matrix = if projects { Matrix::Input } else { Matrix::Recurrent };
         let placement = self.placement(layers.start, kernel, matrix).unwrap();
         let cells = if diagonal || cascaded { layers.len() } else { c.num_directions() };
@@ -477,7 +493,7 @@ impl<'a> Walk<'a> {
             assert_eq!(record.k_quads as usize, placement.layout.k_quads);
             assert_eq!(record.units as usize, c.hidden_size);
             assert_eq!(record.cells.len(), cells);
-            let (rows, covered) = if kernel != Kernel::InputProjection {
+            let (rows, covered) = if !kernel.is_projection() {
                 (u64::from(record.rows), g.row_block())
             } else {
                 let rows = u64::from(record.rows) * u64::from(record.steps);
@@ -523,7 +539,7 @@ impl<'a> Walk<'a> {
             } else {
                 self.check_gates(record, &record.cells);
             }
-            if kernel != Kernel::InputProjection {
+            if !kernel.is_projection() {
                 self.check_arena(layers.start, record);
             }
         }
@@ -561,7 +577,7 @@ impl<'a> Walk<'a> {
                 regions.add("states", start..start + 2 * stride);
             }
         }
-        let step = plan.family() == KernelFamily::Step;
+        let step = plan.family() != KernelFamily::Sequence;
         let rows = self.addressed_steps(record) * u64::from(record.batch);
         let output_stride = u64::from(record.output_stride);
         for (d, cell) in record.cells.iter().enumerate() {

@@ -53,19 +53,26 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
         prop_oneof![Just(16u32), Just(64), Just(256)],
         (any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(0.0..1e6)),
     )
-        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags)| Capabilities {
-            max_storage_binding: sizes.0,
-            max_buffer: sizes.1,
-            max_storage_buffers: 8,
-            max_workgroups,
-            max_invocations: groups.0,
-            max_workgroup_memory: groups.1,
-            uniform_alignment,
-            max_uniform_binding: 16 << 10,
-            immediates: flags.0,
-            software: flags.1,
-            integrated: flags.2,
-            measured_gflops: flags.3,
+        .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags)| {
+            Capabilities {
+                max_storage_binding: sizes.0,
+                max_buffer: sizes.1,
+                max_storage_buffers: 8,
+                max_workgroups,
+                max_invocations: groups.0,
+                max_workgroup_memory: groups.1,
+                uniform_alignment,
+                max_uniform_binding: 16 << 10,
+                immediates: flags.0,
+                software: flags.1,
+                integrated: flags.2,
+                measured_gflops: flags.3,
+                // Of every sort, whatever else the device is.
+                cooperative_matrices: (groups.0 % 4 > 0).then(|| CooperativeMatrices {
+                    size: 8 << (groups.1 % 2),
+                    subgroup: 8 << (groups.0 % 4),
+                }),
+            }
         })
 }
 
@@ -86,12 +93,15 @@ fn plan_options() -> impl Strategy<Value = PlanOptions> {
     )
         .prop_map(
             |(half, memory_budget, max_chunk_steps, max_tile_rows, kernels, all_layers)| {
+                // Of the step kernels, those with f16 weights half of the time by matrices.
+                let by_matrices = half && !all_layers && kernels.0 == Some(KernelFamily::Step);
+                let matrix = by_matrices.then_some(KernelFamily::Matrix);
                 PlanOptions {
                     precision: if half { Precision::F16 } else { Precision::F32 },
                     memory_budget,
                     max_chunk_steps,
                     max_tile_rows,
-                    family: kernels.0,
+                    family: matrix.or(kernels.0),
                     wavefront: kernels.1,
                     on_device: false,
                     tune: None,
@@ -151,9 +161,15 @@ proptest! {
             Ok(geometry) => geometry,
             Err(error) => {
                 prop_assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error);
-                let sequence = options.family == Some(KernelFamily::Sequence);
-                prop_assert!(sequence || options.wavefront == Some(true), "{}", error);
-                prop_assert!(!error.to_string().contains("kernel family") || numbers(&error) >= 2);
+                let forced = options.family.is_some_and(|family| family != KernelFamily::Step);
+                prop_assert!(forced || options.wavefront == Some(true), "{}", error);
+                let limit = error.to_string().contains("kernel family 'sequence'");
+                prop_assert!(!limit || numbers(&error) >= 2, "{}", error);
+                if options.family == Some(KernelFamily::Matrix) && options.wavefront != Some(true) {
+                    let whole = options.precision == Precision::F32;
+                    let none = capabilities.cooperative_matrices.is_none();
+                    prop_assert!(whole || none || numbers(&error) >= 4, "{}", error);
+                }
                 return Ok(());
             }
         };

@@ -18,6 +18,7 @@ pub(super) fn gpu() -> Capabilities {
         software: false,
         integrated: false,
         measured_gflops: None,
+        cooperative_matrices: None,
     }
 }
 

@@ -7,14 +7,14 @@ use naga::{AddressSpace, MathFunction, Module, StorageAccess, TypeInner};
 
 use crate::kernels::{
     Binding, CellRecord, ExchangeRecord, Kernel, LaunchRecord, RelayKernel, Resident, Sharing,
-    Variant,
+    Tiles, Variant,
 };
 use crate::{Activation, CellFunctions, Precision};
 
 /// The whole grid; `lanes` and `rows` only set constants.
 pub(super) fn variants(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
     let mut all = residents(lanes, rows);
-    for kernel in Kernel::ALL.into_iter().filter(|k| !k.is_sequence()) {
+    for kernel in Kernel::ALL.into_iter().filter(|k| !k.is_sequence() && !k.is_matrix()) {
         for precision in [Precision::F32, Precision::F16] {
             for flags in 0..16 {
                 let [cells, standard_cell, immediates, wavefront] =
@@ -35,6 +35,7 @@ pub(super) fn variants(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
                             standard_cell,
                             immediates,
                             resident: None,
+                            tiles: None,
                         });
                     }
                 }
@@ -78,6 +79,42 @@ fn residents(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
                         standard_cell,
                         immediates: false,
                         resident: Some(resident),
+                        tiles: None,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Matrix kernels of every size of tiles, for subgroups of processors and of GPUs.
+pub(super) fn matrix_variants() -> Vec<Variant> {
+    let mut all = Vec::new();
+    let sizes = [[8, 8], [8, 32], [16, 32], [16, 64]];
+    for kernel in Kernel::ALL.into_iter().filter(|k| k.is_matrix()) {
+        for (index, [size, subgroup]) in (0..).zip(sizes) {
+            for (row_tiles, unit_tiles) in [(1, 1), (2, 4), (4, 2)] {
+                for flags in 0..8 {
+                    let [cells, standard_cell, immediates] =
+                        [0, 1, 2].map(|bit| (flags + index) >> bit & 1 == 1);
+                    if immediates && !kernel.is_step() {
+                        continue;
+                    }
+                    let tiles = Tiles { size, subgroup, row_tiles, unit_tiles };
+                    let planes = u32::try_from(kernel.gates().len()).unwrap();
+                    all.push(Variant {
+                        kernel,
+                        precision: Precision::F16,
+                        lanes: tiles.invocations(planes),
+                        row_groups: 1,
+                        rows: tiles.rows(),
+                        cells: 1 + u32::from(cells),
+                        wavefront: false,
+                        standard_cell,
+                        immediates,
+                        resident: None,
+                        tiles: Some(tiles),
                     });
                 }
             }
@@ -91,6 +128,8 @@ fn residents(lanes: &[u32], rows: &[u32]) -> Vec<Variant> {
 fn capabilities(variant: &Variant) -> Capabilities {
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::IMMEDIATES, variant.immediates);
+    let matrices = Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16;
+    capabilities.set(matrices, variant.tiles.is_some());
     capabilities
 }
 
@@ -108,7 +147,8 @@ pub(super) fn validated(variant: &Variant) -> (Module, ModuleInfo) {
 
 #[test]
 fn every_variant_is_valid_and_bound_as_declared() {
-    for variant in variants(&[1, 2, 4, 8, 16, 32], &[1, 2, 4, 8]) {
+    let all = variants(&[1, 2, 4, 8, 16, 32], &[1, 2, 4, 8]);
+    for variant in all.into_iter().chain(matrix_variants()) {
         let (module, info) = validated(&variant);
         check_bindings(&variant, &module, &info);
         check_entry_point(&variant, &module);
@@ -165,7 +205,9 @@ fn check_bindings(variant: &Variant, module: &Module, info: &ModuleInfo) {
     }
     assert_eq!(found, wanted.into_keys().collect(), "{variant:?}");
     assert_eq!(immediates, usize::from(variant.immediates), "{variant:?}");
-    let planned = variant.resident.map_or(0, |r| r.workgroup_bytes(variant.kernel));
+    let planes = u32::try_from(variant.kernel.gates().len()).unwrap();
+    let tiles = variant.tiles.map_or(0, |t| u64::from(t.workgroup_bytes(planes)));
+    let planned = variant.resident.map_or(tiles, |r| r.workgroup_bytes(variant.kernel));
     assert_eq!(u64::from(workgroup_bytes), planned, "{variant:?}: workgroup memory");
 }
 
@@ -176,7 +218,8 @@ fn check_entry_point(variant: &Variant, module: &Module) {
 }
 
 /// Drivers differ in what built-in tanh, log and exp give for large arguments and NaN: only
-/// softplus uses one of them, exp at bounded arguments. No type needs an optional feature.
+/// softplus uses one of them, exp at bounded arguments. No type needs an optional feature but in
+/// matrix kernels.
 fn check_functions(variant: &Variant, module: &Module) {
     let functions = module.functions.iter().map(|(_, f)| f);
     for function in functions.chain(module.entry_points.iter().map(|e| &e.function)) {
@@ -186,15 +229,17 @@ fn check_functions(variant: &Variant, module: &Module) {
             let allowed = match fun {
                 MathFunction::Exp => name == "softplus",
                 MathFunction::Unpack2x16float => variant.precision == Precision::F16,
-                other => matches!(
-                    other,
-                    MathFunction::Abs
-                        | MathFunction::Clamp
-                        | MathFunction::Fma
-                        | MathFunction::Max
-                        | MathFunction::Min
-                        | MathFunction::Sign
-                ),
+                other => {
+                    matches!(
+                        other,
+                        MathFunction::Abs
+                            | MathFunction::Clamp
+                            | MathFunction::Fma
+                            | MathFunction::Max
+                            | MathFunction::Min
+                            | MathFunction::Sign
+                    ) || *other == MathFunction::Round && variant.tiles.is_some()
+                }
             };
             assert!(allowed, "{variant:?}: {name} calls {fun:?}");
         }
@@ -204,7 +249,11 @@ fn check_functions(variant: &Variant, module: &Module) {
             TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } => scalar,
             _ => continue,
         };
-        assert!(scalar.width == 4 || scalar == naga::Scalar::BOOL, "{variant:?}: {scalar:?}");
+        let half = scalar == naga::Scalar::F16 && variant.tiles.is_some();
+        assert!(
+            half || scalar.width == 4 || scalar == naga::Scalar::BOOL,
+            "{variant:?}: {scalar:?}"
+        );
     }
 }
 
@@ -302,7 +351,7 @@ fn distinct_record(cells: u32) -> (LaunchRecord, ByName, Vec<ByName>) {
 #[test]
 fn launch_records_have_the_layout_of_the_kernels_structs() {
     let with_record = |v: &Variant| v.kernel != Kernel::SlotExchange;
-    for variant in variants(&[8], &[4]).into_iter().filter(with_record) {
+    for variant in variants(&[8], &[4]).into_iter().chain(matrix_variants()).filter(with_record) {
         let (module, _) = validated(&variant);
         let (record, header, cells) = distinct_record(variant.cells);
         let words = record.words();
@@ -386,7 +435,8 @@ pub(super) fn members(module: &Module, name: &str) -> (Vec<(String, u32)>, u32) 
 #[test]
 fn every_shader_file_belongs_to_a_kernel() {
     let relays = RelayKernel::ALL.map(RelayKernel::wgsl);
-    let texts: Vec<String> = variants(&[8], &[4]).iter().map(Variant::wgsl).chain(relays).collect();
+    let all = variants(&[8], &[4]).into_iter().chain(matrix_variants());
+    let texts: Vec<String> = all.map(|v| v.wgsl()).chain(relays).collect();
     let folder = super::support::root().join("shaders");
     let mut files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use naga::Module;
 use naga::valid::ModuleInfo;
 
-use super::shaders::{validated, variants};
+use super::shaders::{matrix_variants, validated, variants};
 
 /// Khronos's validator, where it is installed.
 pub(super) fn spirv_validator() -> Option<Validate> {
@@ -29,6 +29,26 @@ fn every_variant_translates_to_every_target() {
         assert!(text.contains("kernel void"), "{variant:?}: {text}");
         let text = hlsl(&module, &info).unwrap_or_else(|e| panic!("{variant:?}: {e}"));
         assert!(text.contains("numthreads"), "{variant:?}: {text}");
+    }
+}
+
+/// HLSL has no cooperative matrices, and Metal's are of 8 x 8.
+#[test]
+fn matrix_kernels_translate_to_spirv_and_to_metal() {
+    let spirv_val = spirv_validator();
+    for variant in matrix_variants() {
+        let (module, info) = validated(&variant);
+        let words = spirv(&module, &info).unwrap_or_else(|e| panic!("{variant:?}: {e}"));
+        // OpCooperativeMatrixMulAddKHR.
+        assert!(words.iter().any(|w| w & 0xffff == 4459), "{variant:?}");
+        if let Some(spirv_val) = &spirv_val {
+            spirv_val.accepts(bytemuck::cast_slice(&words), &variant);
+        }
+        if variant.tiles.unwrap().size == 8 {
+            let text = msl(&module, &info).unwrap_or_else(|e| panic!("{variant:?}: {e}"));
+            assert!(text.contains("simdgroup_multiply_accumulate"), "{variant:?}: {text}");
+        }
+        assert!(hlsl(&module, &info).is_err(), "{variant:?}");
     }
 }
 

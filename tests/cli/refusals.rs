@@ -211,7 +211,7 @@ fn weights_that_do_not_fit() {
 fn requests_that_make_no_sense() {
     let place = workplace();
     let network = model("pytorch_f32");
-    let cases: [(&[&str], &[&str]); 18] = [
+    let cases: [(&[&str], &[&str]); 20] = [
         (&["--device", "abacus"], &["'abacus'", "auto", "cpu", "reference"]),
         (&["--device", "99"], &["'99'"]),
         (&["--device", ""], &["''"]),
@@ -219,7 +219,12 @@ fn requests_that_make_no_sense() {
         (&["--precision", "f8"], &["--precision", "'f8'", "f32 or f16"]),
         (&["--device", "cpu", "--memory-budget", "1000"], &["--memory-budget", "CPU"]),
         (&["--memory-budget", "-1"], &["--memory-budget", "-1"]),
-        (&["--kernels", "fastest"], &["--kernels", "'fastest'", "auto, step or sequence"]),
+        (&["--kernels", "fastest"], &["--kernels", "'fastest'", "auto, step, sequence or matrix"]),
+        (
+            &["--device", "auto", "--kernels", "matrix"],
+            &["--kernels matrix", "experimental", "--device gpu"],
+        ),
+        (&["--device", "cpu", "--kernels", "matrix"], &["--kernels", "CPU"]),
         (&["--device", "cpu", "--kernels", "step"], &["--kernels", "CPU"]),
         (&["--wavefront", "maybe"], &["--wavefront", "'maybe'", "auto, on or off"]),
         (&["--device", "gpu", "--wavefront", "on"], &["wavefront", "bidirectional"]),

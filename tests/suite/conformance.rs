@@ -32,9 +32,9 @@ pub(crate) fn check(
     assert_verified(what, &session.verify(inputs).expect("the inputs are valid"));
     let got = session.run_with(inputs).expect("the inputs are valid");
     let difference = output_difference(&got, want);
-    // Weights that saturate every gate multiply the errors of each step: the residual check alone
-    // can tell.
-    let ordinary = !what.contains("saturating");
+    // Weights that saturate every gate multiply the errors of each step, and a state that is rounded
+    // to f16 may fall on either side: the residual check alone can tell.
+    let ordinary = !what.contains("saturating") && !engine.is_half();
     assert!(difference < DRIFT || !ordinary, "{what}: {difference:e} from float64");
     if ordinary { difference } else { 0.0 }
 }

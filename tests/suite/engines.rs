@@ -1,10 +1,11 @@
-//! What the tests run on: the reference, the CPU engine, and each adapter in four settings.
+//! What the tests run on: the reference, the CPU engine, and each adapter in four or five settings.
 
 use std::sync::OnceLock;
 
+use half::f16;
 use wgru::{
     AdapterDescription, Device, Directions, GpuContext, GpuOptions, Gru, Inputs, KernelFamily,
-    PlanOptions, SequenceShape, Session,
+    PlanOptions, Precision, SequenceShape, Session,
 };
 
 use crate::adapters;
@@ -37,6 +38,9 @@ enum Setting {
     Sequence,
     /// The same with wgpu's run-time checks, for few tests.
     CheckedSequence,
+    /// With cooperative matrices, by the matrix kernels, where the adapter has them: what is
+    /// multiplied is rounded to f16.
+    Matrix,
 }
 
 pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
@@ -54,8 +58,13 @@ pub(crate) fn all(adapters: &[AdapterDescription]) -> Vec<Engine> {
             (Setting::Checked, "_checked"),
             (Setting::Sequence, "_sequence"),
             (Setting::CheckedSequence, "_checked_sequence"),
+            (Setting::Matrix, "_matrix"),
         ];
+        let has_matrices = adapter.cooperative_matrices.is_ok();
         for (setting, suffix) in settings {
+            if setting == Setting::Matrix && !has_matrices {
+                continue;
+            }
             let adapter = Box::new(adapter.clone());
             engines.push(Engine {
                 name: format!("{name}{suffix}"),
@@ -73,8 +82,13 @@ pub(crate) enum On {
     /// All but the reference, which carries f64 states and hands out their roundings.
     F32,
     Cpu,
+    /// All whose sessions multiply f32 with f32.
+    F32Operands,
     /// Every adapter in every setting.
     Gpu,
+    /// Every adapter in every setting that a program without `unsafe` can open it in: leave to use
+    /// experimental features takes it.
+    Callers,
     Downlevel,
     /// All but adapters with run-time checks, with which large runs take long.
     Unchecked,
@@ -91,7 +105,9 @@ impl On {
             Self::All => true,
             Self::F32 => !matches!(engine.kind, Kind::Reference),
             Self::Cpu => matches!(engine.kind, Kind::Cpu),
+            Self::F32Operands => !engine.is_half(),
             Self::Gpu => engine.is_gpu(),
+            Self::Callers => engine.is_gpu() && !engine.is_half(),
             Self::Downlevel => engine.setting() == Some(Setting::Downlevel),
             Self::Unchecked => engine.setting() != Some(Setting::Checked),
         }
@@ -120,6 +136,7 @@ impl Engine {
         let options = GpuOptions {
             runtime_checks: matches!(setting, Setting::Checked | Setting::CheckedSequence),
             downlevel: *setting == Setting::Downlevel,
+            cooperative_matrices: *setting == Setting::Matrix,
         };
         Some(((**adapter).clone(), options))
     }
@@ -136,6 +153,18 @@ impl Engine {
 
     pub(crate) fn is_gpu(&self) -> bool {
         matches!(self.kind, Kind::Gpu { .. })
+    }
+
+    /// Whether weights and what is multiplied with them are rounded to f16 in every session
+    /// whose options leave the kernels open.
+    pub(crate) fn is_half(&self) -> bool {
+        self.setting() == Some(Setting::Matrix)
+    }
+
+    /// What the engine multiplies with weights where it is given `value`, at most f16's largest.
+    pub(crate) fn operand(&self, value: f32) -> f32 {
+        let half = || f16::from_f32(value.clamp(-65504.0, 65504.0)).to_f32();
+        if self.is_half() && value.is_finite() { half() } else { value }
     }
 
     /// `None` where the engine is no adapter.
@@ -192,10 +221,16 @@ impl Engine {
             Some(Setting::Sequence | Setting::CheckedSequence) => {
                 (Some(KernelFamily::Sequence), None)
             }
+            Some(Setting::Matrix) => (Some(KernelFamily::Matrix), None),
             _ => (None, None),
+        };
+        let precision = match forced.0 {
+            Some(KernelFamily::Matrix) => Precision::F16,
+            _ => options.precision,
         };
         PlanOptions {
             family: options.family.or(forced.0),
+            precision,
             wavefront: options.wavefront.or(forced.1),
             ..options.clone()
         }

@@ -18,16 +18,16 @@ use crate::problem::{DIRECTIONS, Given, Network, Problem, RESETS, config};
 use crate::program::{self, Program};
 
 pub(crate) const TESTS: &[EngineTest] = &[
-    ("buffers_give_the_bits_of_host_runs", On::Gpu, bits),
-    ("tuned_sessions_take_buffers", On::Gpu, tuned),
-    ("runs_of_no_step_or_row", On::Gpu, empty),
-    ("runs_chain_in_one_encoder", On::Gpu, chained),
-    ("other_runs_of_the_session_do_no_harm", On::Gpu, interleaved),
-    ("encoding_creates_nothing", On::Gpu, steady),
-    ("the_device_stays_the_callers", On::Gpu, handlers),
-    ("mistakes_are_refused", On::Gpu, mistakes),
-    ("sequences_that_are_kept_on_the_host", On::Gpu, on_device),
-    ("small_devices_are_refused", On::Gpu, small_devices),
+    ("buffers_give_the_bits_of_host_runs", On::Callers, bits),
+    ("tuned_sessions_take_buffers", On::Callers, tuned),
+    ("runs_of_no_step_or_row", On::Callers, empty),
+    ("runs_chain_in_one_encoder", On::Callers, chained),
+    ("other_runs_of_the_session_do_no_harm", On::Callers, interleaved),
+    ("encoding_creates_nothing", On::Callers, steady),
+    ("the_device_stays_the_callers", On::Callers, handlers),
+    ("mistakes_are_refused", On::Callers, mistakes),
+    ("sequences_that_are_kept_on_the_host", On::Callers, on_device),
+    ("small_devices_are_refused", On::Callers, small_devices),
 ];
 
 /// A problem's arrays in buffers of `program`, each after some sentinels.

@@ -116,7 +116,7 @@ fn update_gate_keeps_or_takes(engine: &Engine) {
         let problem = Problem::new(network.gru(), [9, 3], STATE, 3);
         let got = run(&mut engine.session(&problem.gru, &problem.inputs()), &problem.inputs());
         for (got, x) in got.hidden_states.iter().zip(&problem.input) {
-            let want = (1.5 * f64::from(*x) + 0.25).tanh();
+            let want = (1.5 * f64::from(engine.operand(*x)) + 0.25).tanh();
             let wrong = (f64::from(*got) - want).abs();
             // The sum may be off by its rounding beside the activation.
             assert!(wrong <= wgru::ACTIVATION_ERROR + 2.0f64.powi(-23), "{x}: {got}, want {want}");
@@ -225,7 +225,7 @@ fn states_stay_bounded(engine: &Engine) {
     for network in networks(&DIRECTIONS) {
         for (input_scale, state_scale) in [(1.0, 1.0), (1e3, 0.5), (1e30, 8.0)] {
             let mut problem = Problem::new(network.gru(), [6, 5], STATE, 8);
-            problem.input *= input_scale;
+            problem.input.mapv_inplace(|x| engine.operand(x * input_scale));
             *problem.state.as_mut().unwrap() *= state_scale;
             let got = run(&mut engine.session(&problem.gru, &problem.inputs()), &problem.inputs());
             let most = problem.state.unwrap().iter().fold(1.0f32, |m, h| m.max(h.abs()));
@@ -310,9 +310,8 @@ fn memory_budget_changes_no_bit(engine: &Engine) {
         loop {
             budget = budget * 2 / 5;
             // A wavefront that is asked for is refused where a budget is too small for it.
-            let family = engine.forced(&problem.gru, &PlanOptions::default()).family;
-            let options =
-                PlanOptions { memory_budget: Some(budget), family, ..PlanOptions::default() };
+            let forced = engine.forced(&problem.gru, &PlanOptions::default());
+            let options = PlanOptions { memory_budget: Some(budget), wavefront: None, ..forced };
             let what = format!("{} in {budget} bytes", label(&network.config));
             let shape = inputs.shape();
             match problem.gru.session_with(&engine.device(), shape, &options) {

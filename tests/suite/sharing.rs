@@ -52,9 +52,9 @@ fn a_session_a_thread(engine: &Engine) {
             .collect();
         thread::scope(|scope| {
             for (problem, want) in problems.iter().zip(&alone) {
-                let (gru, device) = (&gru, engine.device());
+                let gru = &gru;
                 scope.spawn(move || {
-                    let mut session = gru.session(&device, problem.inputs().shape()).unwrap();
+                    let mut session = engine.session(gru, &problem.inputs());
                     for _ in 0..3 {
                         same_output("beside others", &run(&mut session, &problem.inputs()), want);
                     }

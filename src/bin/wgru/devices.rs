@@ -61,6 +61,12 @@ fn write_adapter(out: &mut impl Write, a: &AdapterDescription) -> io::Result<()>
     };
     let features = if a.features.is_empty() { "none".to_owned() } else { a.features.join(" ") };
     writeln!(out, "           features: {features}{subgroups}")?;
+    match &a.cooperative_matrices {
+        Ok(matrices) => {
+            writeln!(out, "           kernels matrix: if asked for, by matrices of {matrices}")?
+        }
+        Err(missing) => writeln!(out, "           kernels matrix: no, {missing}")?,
+    }
     writeln!(
         out,
         "           limits: binding {}, buffer {}, {} invocations and {} of memory a workgroup, {} \
@@ -82,6 +88,10 @@ fn adapter_json(a: &AdapterDescription) -> Value {
         "driver": a.driver,
         "type": a.kind.to_string(),
         "features": a.features,
+        "cooperative_matrices": match &a.cooperative_matrices {
+            Ok(m) => json!({ "size": m.size, "subgroup": m.subgroup }),
+            Err(missing) => json!({ "missing": missing }),
+        },
         "subgroup_sizes": a.subgroup_sizes,
         "limits": {
             "max_storage_binding_bytes": c.max_storage_binding,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wgru::{
-    Calibration, Choice, Device, Gru, KernelFamily, PlanOptions, Precision, SequenceShape, Tuning,
-    auto_candidates,
+    Calibration, Choice, Device, GpuOptions, Gru, KernelFamily, PlanOptions, Precision,
+    SequenceShape, Tuning, auto_candidates,
 };
 
 use crate::failure::Failure;
@@ -29,7 +29,8 @@ pub(crate) struct EngineArgs {
     /// Largest tile of batch rows (GPU only)
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = at_least_one::<usize>)]
     max_tile_rows: Option<usize>,
-    /// The kernels that compute the steps: auto, step, sequence (GPU only)
+    /// The kernels that compute the steps: auto, step, sequence, matrix (GPU only; matrix
+    /// asks for cooperative matrices, which are experimental, and for --precision f16)
     #[arg(long, value_name = "K", default_value = "auto", value_parser = kernels)]
     kernels: Kernels,
     /// With auto: measure nothing; use what was measured before, or ordinary devices' costs
@@ -70,9 +71,19 @@ impl EngineArgs {
     pub(crate) fn open(&self, calibration: Calibration) -> Result<(Device, PlanOptions), Failure> {
         let request = requested(self.device.as_deref())?;
         let calibration = if self.no_calibration { Calibration::Never } else { calibration };
-        let device = match request.trim().eq_ignore_ascii_case("auto") {
+        let auto = request.trim().eq_ignore_ascii_case("auto");
+        let cooperative_matrices = self.kernels.0 == Some(KernelFamily::Matrix);
+        if auto && cooperative_matrices {
+            return Err(Failure::Request(
+                "--kernels matrix opens a device with an experimental feature: name the device, as \
+                 in --device gpu"
+                    .to_owned(),
+            ));
+        }
+        let gpu = GpuOptions { cooperative_matrices, ..GpuOptions::default() };
+        let device = match auto {
             true => Device::auto_with(calibration),
-            false => Device::find(&request)?,
+            false => Device::find_with(&request, &gpu)?,
         };
         if device.gpu_context().is_none() {
             let given = [
@@ -149,10 +160,10 @@ pub(crate) fn tuning_json(tuning: Option<&Tuning>) -> Value {
 }
 
 fn kernels(text: &str) -> Result<Kernels, String> {
-    let families = [KernelFamily::Step, KernelFamily::Sequence];
+    let families = [KernelFamily::Step, KernelFamily::Sequence, KernelFamily::Matrix];
     let named = families.into_iter().find(|f| f.to_string() == text);
     match named {
-        None if text != "auto" => Err("auto, step or sequence is wanted".to_owned()),
+        None if text != "auto" => Err("auto, step, sequence or matrix is wanted".to_owned()),
         _ => Ok(Kernels(named)),
     }
 }
