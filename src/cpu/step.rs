@@ -51,9 +51,7 @@ impl Source<'_> {
                 let projected = vectors::<S, V>(data);
                 for p in 0..P {
                     let from = &projected[(panel + p - start) * rows + first + row..][..ROWS];
-                    for r in 0..ROWS {
-                        acc[p][r] = from[r];
-                    }
+                    acc[p].copy_from_slice(from);
                 }
                 acc
             }
