@@ -105,7 +105,7 @@ impl Part<'_> {
 
         let row_floats = self.panels.len() * GATES * model.lanes + odd_lines(cell.input_size);
         let longest = if rows == 0 { 0 } else { block.length(0) };
-        let direct = rows >= DIRECT_ROWS || longest <= self.from + 1;
+        let direct = rows >= DIRECT_ROWS || longest.saturating_sub(self.from) <= 1;
         let chunk = match direct {
             true => 1,
             false => (PROJECTED_BYTES / size_of::<f32>() / (rows * row_floats)).max(1),

@@ -42,9 +42,9 @@ pub(crate) struct CpuSession {
     /// A split other than the planned one.
     #[cfg(test)]
     pub(super) forced: Option<Split>,
-    /// Every team stops after its first step.
+    /// So many teams stop after their first step.
     #[cfg(test)]
-    pub(super) stop_teams: bool,
+    pub(super) stop_teams: usize,
     #[cfg(test)]
     pub(super) forced_window: Option<usize>,
 }
@@ -82,7 +82,7 @@ impl CpuSession {
             #[cfg(test)]
             forced: None,
             #[cfg(test)]
-            stop_teams: false,
+            stop_teams: 0,
             #[cfg(test)]
             forced_window: None,
         }
@@ -146,6 +146,15 @@ impl CpuSession {
     }
 
     fn split(&self, model: &CpuModel, layer: &Layer<'_, '_>) -> Split {
+        let split = self.wanted_split(model, layer);
+        // A team that stops has one block of rows under way; groups of rows of unequal lengths may
+        // hold more rows than their share.
+        let block = block_rows(model, model.panels);
+        let large = || row_bounds(layer.inputs, split.rows).iter().any(|g| g.len() > block);
+        if split.units > 1 && large() { Split { units: 1, ..split } } else { split }
+    }
+
+    fn wanted_split(&self, model: &CpuModel, layer: &Layer<'_, '_>) -> Split {
         #[cfg(test)]
         if let Some(split) = self.forced {
             return split;
@@ -169,9 +178,7 @@ impl CpuSession {
         let mut teams = std::mem::take(&mut self.teams);
         prepare_teams(&mut teams, model, split, layer.inputs.shape().batch);
         #[cfg(test)]
-        if self.stop_teams {
-            teams.iter().for_each(Team::stop);
-        }
+        teams.iter().take(self.stop_teams).for_each(Team::stop);
         let pool = self.pool(threads - 1)?;
         let parts = layer.reborrow().cut(model, split, &teams, &[]);
         run_parts(&pool, model, parts, self.scratch.iter_mut());

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_micros(300);
 /// The meeting place of the threads of one team.
 #[derive(Debug)]
 pub(super) struct Team {
-    /// Exchanges that each member has begun.
+    /// Exchanges that each member had begun when its run ended.
     exchanges: Vec<AtomicU64>,
     /// The units of each member, in member order.
     units: Vec<Range<usize>>,
@@ -127,10 +127,9 @@ impl<'a> Member<'a> {
     /// # Panics
     /// Where another member has panicked.
     pub(super) fn exchange(&mut self, state: &mut [f32], rows: usize, stride: usize) {
-        let Team { units, halves, exchanges, .. } = self.team;
+        let Team { units, halves, .. } = self.team;
         let hidden = units.last().map_or(0, |u| u.end);
         self.exchanges += 1;
-        exchanges[self.index].store(self.exchanges, Ordering::Relaxed);
         let half = &halves[usize::from(self.exchanges % 2 == 1)];
         let tag = self.exchanges << u32::BITS;
         // What was stored before is seen by whoever has seen a value.
@@ -203,6 +202,7 @@ fn low_word(word: u64) -> u32 {
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
+        self.team.exchanges[self.index].store(self.exchanges, Ordering::Relaxed);
         if std::thread::panicking() {
             self.team.broken.store(true, Ordering::Relaxed);
         }

@@ -104,7 +104,7 @@ fn threads_change_no_bit() {
                         continue;
                     }
                     let mut session = split_session(&gru, rows, directions, units);
-                    for stop in [false, true, false] {
+                    for stop in [0, usize::MAX, 1, 0] {
                         session.stop_teams = stop;
                         let given = run_layers(&gru, &mut session, &inputs, true);
                         let what = format!("reset {reset}, split {rows} {directions} {units}");
@@ -115,6 +115,24 @@ fn threads_change_no_bit() {
                 }
             }
         }
+    }
+}
+
+/// A team that stops resumes where it was: it may have one block of rows only.
+#[test]
+fn rows_of_several_blocks_have_no_team() {
+    for reset in RESETS {
+        let config = config(1, 17, 1, Directions::Forward, reset);
+        let gru = network(&config, 6);
+        // A block has 1,024 rows at most.
+        let input = Random(7).array((3, 1100, 1), 2.0);
+        let inputs = Inputs::new(input.view());
+        let wanted = run_layers(&gru, &mut split_session(&gru, 1, 1, 1), &inputs, true);
+        let mut session = split_session(&gru, 1, 1, 2);
+        session.stop_teams = usize::MAX;
+        let given = run_layers(&gru, &mut session, &inputs, true);
+        assert!(same(&given.0.hidden_states, &wanted.0.hidden_states), "{reset}");
+        assert!(same(&given.0.final_state, &wanted.0.final_state), "{reset}");
     }
 }
 
