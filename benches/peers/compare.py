@@ -15,6 +15,7 @@ import datetime
 import hashlib
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -156,6 +157,18 @@ class Engine:
         self.process.wait()
 
 
+def drivers(files):
+    """What `files`, a VK_DRIVER_FILES, names: each manifest, and the Mesa in its library's text."""
+    for path in map(Path, files.split(":")):
+        try:
+            library = path.parent / json.loads(path.read_text())["ICD"]["library_path"]
+            mesa = re.search(rb"Mesa \d+\.[\w.+~-]+", library.read_bytes())
+        except (OSError, ValueError, KeyError, TypeError):
+            # A folder, or a library that the system's loader finds by its name.
+            mesa = None
+        yield f"{path.name} of {mesa[0].decode()}" if mesa else path.name
+
+
 def header(args):
     cpu = next(
         (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), None
@@ -164,6 +177,7 @@ def header(args):
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "cpu": cpu, "threads": os.cpu_count(), "load_average": list(os.getloadavg()),
         "compared_on": args.kind, "rounds": args.rounds, "clock": args.clock,
+        **({"driver": args.driver} if args.driver else {}),
     }
 
 
@@ -256,7 +270,10 @@ def main():
     )
     parser.add_argument("--only", nargs="*", help="names of rows")
     parser.add_argument("--engines", nargs="*", help="names of engines beside wgru")
-    parser.add_argument("--reset", nargs="*", default=["after", "before"])
+    parser.add_argument("--reset", nargs="+", choices=["after", "before"],
+                        default=["after", "before"])
+    parser.add_argument("--driver", help="lavapipe: the driver in the record's words; "
+                        "default: its manifest's name, and the Mesa that its library names")
     parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
     parser.add_argument("--cases", type=Path, help="folder that keeps cases and expected outputs")
     parser.add_argument("--prepare", action="store_true", help="only fill the folder --cases")
@@ -264,14 +281,20 @@ def main():
     args = parser.parse_args()
     if args.clock == "cpu" and (args.kind != "cpu" or args.threads != 1):
         parser.error("--clock cpu compares processors, of --threads 1")
+    if args.driver and args.kind != "lavapipe":
+        parser.error("--driver is of lavapipe")
 
     if args.kind == "cpu":
         grid = json.loads((HERE.parent / "grid.json").read_text())
         rows = [row for row in grid if "bar" in row["groups"]]
     else:
         rows = json.loads((HERE / "software.json").read_text())
-    rows = [row for row in rows if not args.only or row["name"] in args.only]
     commands = engines(args.kind, args.programs, args.threads)
+    for what, names, known in (("row", args.only, [row["name"] for row in rows]),
+                               ("engine", args.engines, list(commands))):
+        if unknown := [name for name in names or () if name not in known]:
+            parser.error(f"no {what} {', '.join(unknown)}; there are {', '.join(known)}")
+    rows = [row for row in rows if not args.only or row["name"] in args.only]
     if args.ours:
         commands["wgru"] = args.ours.split()
     variables = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MATMUL_NUM_THREADS")
@@ -279,8 +302,9 @@ def main():
     if args.kind == "lavapipe":
         # A caller's driver stands: newer ones than the system's are compared so.
         icds = Path("/usr/share/vulkan/icd.d").glob("lvp_icd*.json")
-        driver = os.environ.get("VK_DRIVER_FILES") or str(next(icds, "lvp_icd.json"))
-        environment = {"VK_DRIVER_FILES": driver}
+        files = os.environ.get("VK_DRIVER_FILES") or str(next(icds, "lvp_icd.json"))
+        environment = {"VK_DRIVER_FILES": files}
+        args.driver = args.driver or ", ".join(drivers(files))
     reference = Engine("reference", [str(args.programs / "peer-wgru"), "reference"], {})
     temporary = tempfile.TemporaryDirectory()
     cases = args.cases or Path(temporary.name)

@@ -21,9 +21,19 @@ from pathlib import Path
 GRID = Path(__file__).resolve().parent.parent / "grid.json"
 
 
+def rates(limits, threads):
+    """What so many threads reach."""
+    known = next((r for r in limits["results"] if r["threads"] == threads), None)
+    if known is None:
+        sys.exit(f"the limits are not of {threads} threads")
+    if threads == 2 and "round_trip_ns" not in limits:
+        sys.exit("the limits have no round_trip_ns, which two threads need: they are of an older limits/")
+    return known
+
+
 def limit(row, reset, limits, threads):
     """Milliseconds at least with so many threads, and what the steps are bound by."""
-    known = next(r for r in limits["results"] if r["threads"] == threads)
+    known = rates(limits, threads)
     peak = known["gflops"] / threads
     directions = 2 if row["bi"] else 1
     by_directions = threads == 2 and directions == 2
@@ -65,6 +75,9 @@ def table(limits, records):
     for row in rows:
         if row["engine"] != "wgru" or "e2e_ms" not in row:
             continue
+        if row.get("threads") not in (1, 2):
+            sys.exit(f"{row['name']} of a record is not of one or two processor threads "
+                     f"(threads: {row.get('threads')}): limits are of these")
         both = [limit(row, row["reset"], limits, t) for t in range(1, row["threads"] + 1)]
         least, bound = min(both)
         peer = [
@@ -93,10 +106,11 @@ def products(limits, found):
     crates = list(found["versions"])
     yield f"| M | K | N | limit GFLOP/s | bound by | {' | '.join(crates)} |"
     yield f"|---:|---:|---:|---:|---|{'---:|' * len(crates)}"
-    known = next(r for r in limits["results"] if r["threads"] == 1)
+    known = rates(limits, 1)
     for row in found["gflops"]:
         weights = 4 * row["K"] * row["N"]
-        level = next(r for r in known["reads"] if r["kib_a_thread"] * 1024 >= weights)
+        reads = known["reads"]
+        level = next((r for r in reads if r["kib_a_thread"] * 1024 >= weights), reads[-1])
         # Two operations a weight and row for four bytes: half as many operations as bytes.
         reading = row["M"] * max(level["gb_per_s"], level["turning_gb_per_s"]) / 2
         most = min(known["gflops"], reading)
