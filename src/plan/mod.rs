@@ -79,10 +79,10 @@ pub struct PlanOptions {
     /// sequences are too large for good tiles keep them in host memory.
     pub on_device: bool,
     /// Time, of about that much, in which a session on a GPU tries other kernels and workgroups
-    /// (more than none, an hour at most) on the adapter at hand before it keeps the fastest; what is found is cached by adapter,
-    /// driver, network and shape. Default: none, the planner's table chooses. See
-    /// [`Session::tuning`](crate::Session::tuning). [`Plan::new`] measures nothing: it plans as
-    /// without it.
+    /// on the adapter at hand before it keeps the fastest; what is found is cached by adapter,
+    /// driver, network and shape. An hour at most. Default: none, the planner's table chooses.
+    /// See [`Session::tuning`](crate::Session::tuning). [`Plan::new`] measures nothing: it plans
+    /// as without it.
     pub tune: Option<Duration>,
     /// Read back the states of every layer, not only the last: what verification needs.
     pub all_layers: bool,
@@ -476,12 +476,12 @@ impl PlanOptions {
             ("memory_budget", self.memory_budget == Some(0)),
             ("max_chunk_steps", self.max_chunk_steps == Some(0)),
             ("max_tile_rows", self.max_tile_rows == Some(0)),
-            ("tune", self.tune == Some(Duration::ZERO)),
         ];
         let wrong = match (zero.iter().find(|(_, is)| *is), self.tune) {
-            (Some((name, _)), _) => format!("{name} must be more than 0, 0 was given"),
+            (Some((name, _)), _) => format!("{name} must be at least 1, 0 was given"),
+            (None, Some(Duration::ZERO)) => "tune must be more than 0, 0 was given".to_owned(),
             (None, Some(time)) if time > MOST_TUNING => {
-                format!("tune must be an hour at most, {} s was given", time.as_secs_f64())
+                format!("tune must be an hour at most, {} s were given", time.as_secs_f64())
             }
             _ => return Ok(()),
         };
