@@ -48,6 +48,8 @@ use crate::kernels::{Kernel, LaunchRecord, Variant};
 use crate::precision::Precision;
 use crate::shape::SequenceShape;
 
+/// Longest time in which a session looks for its fastest kernels.
+const MOST_TUNING: Duration = Duration::from_secs(3600);
 /// Bounds of what a plan holds in host memory.
 const MAX_LAYERS: usize = 1 << 16;
 const MAX_LAUNCHES: u64 = 1 << 22;
@@ -78,9 +80,9 @@ pub struct PlanOptions {
     pub on_device: bool,
     /// Time, of about that much, in which a session on a GPU tries other kernels and workgroups
     /// on the adapter at hand before it keeps the fastest; what is found is cached by adapter,
-    /// driver, network and shape. Default: none, the planner's table chooses. See
-    /// [`Session::tuning`](crate::Session::tuning). [`Plan::new`] measures nothing: it plans as
-    /// without it.
+    /// driver, network and shape. An hour at most. Default: none, the planner's table chooses.
+    /// See [`Session::tuning`](crate::Session::tuning). [`Plan::new`] measures nothing: it plans
+    /// as without it.
     pub tune: Option<Duration>,
     /// Read back the states of every layer, not only the last: what verification needs.
     pub all_layers: bool,
@@ -131,8 +133,8 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`]; [`ErrorKind::UnsupportedDevice`] where the device lacks
     /// what every plan needs; [`ErrorKind::ExceedsLimits`] where nothing fits, naming the limit
-    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option, and for a kernel family or
-    /// a wavefront that cannot run the network.
+    /// and the need; [`ErrorKind::InvalidRequest`] for a zero option, for more than an hour of
+    /// tuning, and for a kernel family or a wavefront that cannot run the network.
     pub fn new(
         config: &GruConfig,
         shape: SequenceShape,
@@ -474,14 +476,15 @@ impl PlanOptions {
             ("memory_budget", self.memory_budget == Some(0)),
             ("max_chunk_steps", self.max_chunk_steps == Some(0)),
             ("max_tile_rows", self.max_tile_rows == Some(0)),
-            ("tune", self.tune == Some(Duration::ZERO)),
         ];
-        match zero.iter().find(|(_, is)| *is) {
-            Some((name, _)) => Err(Error::new(
-                ErrorKind::InvalidRequest,
-                format!("{name} must be more than 0, 0 was given"),
-            )),
-            None => Ok(()),
-        }
+        let wrong = match (zero.iter().find(|(_, is)| *is), self.tune) {
+            (Some((name, _)), _) => format!("{name} must be at least 1, 0 was given"),
+            (None, Some(Duration::ZERO)) => "tune must be more than 0, 0 was given".to_owned(),
+            (None, Some(time)) if time > MOST_TUNING => {
+                format!("tune must be an hour at most, {} s were given", time.as_secs_f64())
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::InvalidRequest, wrong))
     }
 }

@@ -145,8 +145,8 @@ fn what_was_measured_is_found_again() {
     };
     assert!(!more.cached, "more time may find more");
     let first = more;
-    // The same bucket of rows and steps.
-    let again = tune(context, &cache, [32, 8]);
+    // The same bucket of rows and steps, and the same candidates.
+    let again = tune(context, &cache, [32, 7]);
     assert_eq!(again, Tuning { cached: true, ..first.clone() });
     assert!(again.to_string().contains("; from the cache of 20"), "{again}");
     only_file(&folder);
@@ -239,8 +239,16 @@ fn tuning_is_of_gpus() {
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(error.to_string().contains("tuning needs a GPU"), "{error}");
     }
-    let none = PlanOptions { tune: Some(Duration::ZERO), ..PlanOptions::default() };
     let device = Device::from_context(contexts()[0].clone());
-    let error = gru.session_with(&device, shape, &none).unwrap_err();
-    assert!(error.to_string().contains("tune must be more than 0"), "{error}");
+    let hour = Duration::from_secs(3600);
+    for (time, wanted) in [
+        (Duration::ZERO, "tune must be more than 0"),
+        (hour + Duration::from_nanos(1), "tune must be an hour at most"),
+        (Duration::MAX, "tune must be an hour at most"),
+    ] {
+        let options = PlanOptions { tune: Some(time), ..PlanOptions::default() };
+        let error = gru.session_with(&device, shape, &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
 }

@@ -17,7 +17,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cache::{Cache, warn_once};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::{GpuContext, GpuSession};
 use crate::model::Gru;
 use crate::plan::{Candidates, Geometry, PlanOptions, candidates};
@@ -42,7 +42,8 @@ pub struct Tuning {
     pub microseconds: f64,
     /// See `microseconds`.
     pub planned_microseconds: f64,
-    /// Steps of a trial's run, of as many rows as the session's largest shape has.
+    /// Steps of a trial's run, of as many rows as the session's largest shape has; 0 where a cached
+    /// choice could not be made and the planner's choice took its place: nothing was measured then.
     pub steps: usize,
     /// Candidates that were measured, the planner's choice among them.
     pub candidates: usize,
@@ -102,7 +103,7 @@ pub(crate) fn session(
     }
     let groups = candidates(gru.config(), shape, context.capabilities(), options)?;
     let (geometries, first, variations) = numbered(&groups);
-    let key = record::key(context, gru.config(), shape, options);
+    let key = record::key(context, gru.config(), shape, options, &geometries);
     if let Some(stored) = cache.read::<Stored>(KIND, &key) {
         let known = geometries.iter().find(|g| g.label() == stored.kernels);
         let planned = geometries[0].label() == stored.planned;
@@ -117,8 +118,16 @@ pub(crate) fn session(
             // More time may find more.
             Ok(_) if hasty => {}
             Ok(geometry) => {
-                let session = trial::session(context, gru, shape, options, geometry)?;
-                return Ok((session, Some(stored.tuning())));
+                let of = |geometry| trial::session(context, gru, shape, options, geometry);
+                let made = of(geometry);
+                let planned = geometries[0];
+                let (session, failed) = or_planned(made, geometry == planned, || of(planned))?;
+                let Some(error) = failed else { return Ok((session, Some(stored.tuning()))) };
+                warn_once(format!(
+                    "{}: not used: {geometry}, which was measured to be the fastest: {error}",
+                    context.adapter()
+                ));
+                return Ok((session, Some(untried(planned))));
             }
             Err(reason) => {
                 let path = cache.path(KIND, &key).unwrap_or_default();
@@ -130,16 +139,15 @@ pub(crate) fn session(
     let outcome = race::race(&mut trial, limit, &first, |base| {
         variations.iter().find(|(b, _)| *b == base).map_or(Vec::new(), |(_, all)| all.clone())
     })?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let tuning = Tuning {
         kernels: geometries[outcome.winner].label(),
         planned: geometries[0].label(),
-        microseconds: 1e6 * outcome.seconds,
-        planned_microseconds: 1e6 * outcome.planned,
+        microseconds: microseconds(outcome.seconds),
+        planned_microseconds: microseconds(outcome.planned),
         steps: trial.steps(),
         candidates: outcome.measured,
         seconds: race::Track::elapsed(&trial).as_secs_f64(),
-        measured_at: now,
+        measured_at: now(),
         cached: false,
     };
     let session = trial.finish(outcome.winner)?;
@@ -149,6 +157,46 @@ pub(crate) fn session(
     }
     log::info!("{tuning}");
     Ok((session, Some(tuning)))
+}
+
+/// What was `made` of a measured choice; where it cannot be, such as for lack of memory, what
+/// `planned` makes, and why. A lost device fails, and so does the planner's choice itself.
+fn or_planned<S>(
+    made: Result<S>,
+    is_planned: bool,
+    planned: impl FnOnce() -> Result<S>,
+) -> Result<(S, Option<Error>)> {
+    match made {
+        Ok(session) => Ok((session, None)),
+        Err(error) if is_planned || error.kind() == ErrorKind::DeviceLost => Err(error),
+        Err(error) => Ok((planned()?, Some(error))),
+    }
+}
+
+/// Of a session with the planner's choice, for which nothing was measured.
+fn untried(planned: Geometry) -> Tuning {
+    Tuning {
+        kernels: planned.label(),
+        planned: planned.label(),
+        microseconds: 0.0,
+        planned_microseconds: 0.0,
+        steps: 0,
+        candidates: 1,
+        seconds: 0.0,
+        measured_at: now(),
+        cached: false,
+    }
+}
+
+/// Of whole nanoseconds, as clocks have them: so short a decimal is read back from the cache as it was
+/// written.
+fn microseconds(seconds: f64) -> f64 {
+    (1e9 * seconds).round() / 1e3
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Every geometry, numbered; the numbers of the bases after the first, which is 0; those of the
@@ -180,4 +228,22 @@ fn date(seconds: u64) -> String {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + z / 146_097 * 400 + u64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cached_choice_that_cannot_be_made_gives_way() {
+        let failed = |kind| Err::<u32, Error>(Error::new(kind, "no"));
+        let (session, error) = or_planned(failed(ErrorKind::OutOfMemory), false, || Ok(2)).unwrap();
+        assert_eq!((session, error.unwrap().kind()), (2, ErrorKind::OutOfMemory));
+        let (session, error) = or_planned(Ok(1), false, || failed(ErrorKind::OutOfMemory)).unwrap();
+        assert!(session == 1 && error.is_none());
+        for (made, is_planned) in [(ErrorKind::DeviceLost, false), (ErrorKind::OutOfMemory, true)] {
+            let error = or_planned(failed(made), is_planned, || Ok(2)).unwrap_err();
+            assert_eq!(error.kind(), made);
+        }
+    }
 }

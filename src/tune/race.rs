@@ -57,7 +57,8 @@ pub(super) fn race<T: Track>(
 ) -> Result<Outcome, T::Error> {
     let mut duels: Vec<Duel> = Vec::new();
     // Half of the time is for what then varies the fastest.
-    all(track, [(track.elapsed() + limit) / 2, limit], first, &mut duels)?;
+    let half = track.elapsed().saturating_add(limit) / 2;
+    all(track, [half, limit], first, &mut duels)?;
     let fastest = best(&duels, 1.0).map_or(0, |duel| duel.candidate);
     all(track, [limit, limit], &then(fastest), &mut duels)?;
     let measured = duels.len() + 1;
@@ -235,6 +236,14 @@ mod tests {
         assert_eq!((outcome.winner, outcome.measured), (3, 3));
         let slow = fake.begun.windows(2).filter(|pair| pair[1] - pair[0] > 0.09).count();
         assert_eq!(slow, 1, "it is run once");
+    }
+
+    #[test]
+    fn no_limit_is_too_long() {
+        let mut fake = Fake::new(&[0.010, 0.005]);
+        fake.now = 1.0;
+        let outcome = race(&mut fake, Duration::MAX, &[1], |_| Vec::new()).unwrap();
+        assert_eq!((outcome.winner, outcome.measured), (1, 2));
     }
 
     #[test]

@@ -214,15 +214,25 @@ fn devices_come_from_the_environment() {
     succeeded(&mut with("cpu", &["--device", &adapter.index.to_string()]));
     assert_eq!(devices().len(), 1);
     assert!(devices()[0].starts_with(adapter.name.split(" (").next().unwrap()), "{:?}", devices());
-    assert_words(&refused(&mut with("reference", &[])), &["reference", "checked against"]);
+    // Several with commas, as the option takes them.
+    succeeded(&mut with(&format!("cpu, {}", adapter.index), &[]));
+    assert_eq!(devices().len(), 2);
+    assert_eq!(devices()[0], "cpu");
+    // Messages name what asked for the device.
+    let line = refused(&mut with("reference", &[]));
+    assert_words(&line, &["WGRU_DEVICE reference:", "checked against"]);
+    assert!(!line.contains("--device"), "{line}");
+    assert_words(&refused(&mut with("cpu,abacus", &[])), &["WGRU_DEVICE:", "'abacus'"]);
+    let line = refused(&mut with("cpu", &["--device", "abacus"]));
+    assert_words(&line, &["--device:", "'abacus'"]);
 }
 
-/// f32 and f16 of one adapter are two records, the adapter one device.
+/// f32 and f16 of one adapter are two records, however often they are named, the adapter one device.
 #[test]
 fn both_precisions_are_timed() {
     let place = Workplace::new();
     let adapter = tested_adapters()[0].index.to_string();
-    let options = ["--device", &adapter, "--precision", "f32,f16", "--json", "b.json"];
+    let options = ["--device", &adapter, "--precision", "f32,f16,f32", "--json", "b.json"];
     let text = place.succeed(&[&QUICK[..], &options].concat());
     let document = json(&fs::read_to_string(place.path("b.json")).unwrap());
     let rows = document["rows"].as_array().unwrap();
@@ -284,6 +294,11 @@ fn records_of_a_gpu_are_compared() {
     for line in lines {
         assert!(text.contains(line), "{line} is missing from\n{text}");
     }
+    let both = r#"{"rows": [{"name": "a", "engine": "x", "device": "GPU", "ms": 1},
+        {"name": "a", "engine": "y", "device": "GPU", "ms": 1}]}"#;
+    fs::write(place.path("both.json"), both).unwrap();
+    let line = place.refuse(&["bench", "--table", "own.json", "--against", "both.json"]);
+    assert_words(&line, &["both.json", "x on GPU, y on GPU"]);
     let line = place.refuse(&["bench", "--against", torch]);
     assert_words(&line, &["--table"]);
 }

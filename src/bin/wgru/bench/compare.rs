@@ -18,23 +18,26 @@ fn bar(r: &Record) -> f64 {
     }
 }
 
-/// Tables in Markdown of the GPU records of `own` beside `other`'s, one a pair of modes and device,
-/// and on which rows the bars are met.
-pub(crate) fn markdown(own: &[Document], other: &Document) -> String {
-    let own: Vec<&Record> = own
-        .iter()
-        .flat_map(|d| &d.rows)
-        .filter(|r| r.engine == "wgru" && !r.is_cpu() && r.reset == "after")
-        .collect();
-    let mut devices: Vec<&str> = own.iter().map(|r| r.device.as_str()).collect();
-    devices.sort_unstable();
-    devices.dedup();
+/// Tables in Markdown of the GPU records of `own` beside `other`'s, one a pair of modes, reset form
+/// and device (tuned sessions apart), and on which rows the bars are met. Records that compare
+/// families of kernels are none of them. Fails where `other` has several engines.
+pub(crate) fn markdown(own: &[Document], other: &Document) -> Result<String, String> {
+    let of_gpus = |r: &&Record| !r.is_cpu() && r.family.is_none();
+    let all = own.iter().flat_map(|d| &d.rows);
+    let own: Vec<&Record> = all.filter(|r| r.engine == "wgru").filter(of_gpus).collect();
+    let all = other.rows.iter().filter(|r| r.engine != "wgru");
+    let others: Vec<&Record> = all.filter(of_gpus).collect();
+    one_engine(&others)?;
+    let mut groups: Vec<_> = own.iter().map(|r| group_of(r)).collect();
+    groups.sort_unstable();
+    groups.dedup();
     let mut out = String::new();
-    for device in devices {
+    for group in groups {
+        let own: Vec<_> = own.iter().copied().filter(|r| group_of(r) == group).collect();
         for (mode, theirs) in PAIRS {
-            let own: Vec<_> =
-                own.iter().copied().filter(|r| r.device == device && r.mode == mode).collect();
-            let others: Vec<_> = other.rows.iter().filter(|r| r.mode == theirs).collect();
+            let own = one_a_row(own.iter().copied().filter(|r| r.mode == mode));
+            let others = others.iter().copied();
+            let others = one_a_row(others.filter(|r| r.mode == theirs && r.reset == group.1));
             if !own.is_empty() && !others.is_empty() {
                 pair(&mut out, &own, &others);
             }
@@ -43,7 +46,41 @@ pub(crate) fn markdown(own: &[Document], other: &Document) -> String {
     if out.is_empty() {
         out.push_str("There are no GPU records of both engines.\n");
     }
-    out
+    Ok(out)
+}
+
+/// Device, reset form, and whether the session was tuned.
+fn group_of(record: &Record) -> (&str, &str, bool) {
+    (&record.device, &record.reset, record.tuned.is_some())
+}
+
+/// What is wrong with records of another engine, where they are of more than one, or of one on
+/// several devices.
+fn one_engine(others: &[&Record]) -> Result<(), String> {
+    let place = |r: &&Record| format!("{} on {}", r.engine, r.device);
+    let mut places: Vec<String> = others.iter().map(place).collect();
+    places.sort_unstable();
+    places.dedup();
+    if places.len() > 1 {
+        return Err(format!(
+            "GPU records of one engine on one device are wanted beside wgru's, these are of {}",
+            places.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// The first record of each row, or the first that has a time.
+fn one_a_row<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<&'a Record> {
+    let mut rows: Vec<&Record> = Vec::new();
+    for record in records {
+        match rows.iter_mut().find(|r| r.name == record.name) {
+            None => rows.push(record),
+            Some(row) if row.ms.is_none() && record.ms.is_some() => *row = record,
+            Some(_) => {}
+        }
+    }
+    rows
 }
 
 fn pair(out: &mut String, own: &[&Record], others: &[&Record]) {
@@ -54,12 +91,14 @@ fn pair(out: &mut String, own: &[&Record], others: &[&Record]) {
     }
     let _ = writeln!(
         out,
-        "wgru {} on {}, {engine} {} on {}: milliseconds on the device (median), and how many times \
-         wgru's the other's are.\n",
+        "wgru {} on {}{}, {engine} {} on {}, reset-{}: milliseconds on the device (median), and how \
+         many times wgru's the other's are.\n",
         first.mode,
         cell_text(short(&first.device)),
+        if first.tuned.is_some() { ", tuned" } else { "" },
         theirs.mode,
         cell_text(short(&theirs.device)),
+        cell_text(&first.reset),
     );
     let _ = writeln!(
         out,
@@ -165,7 +204,7 @@ mod tests {
             ],
             ..Document::default()
         };
-        let text = markdown(&[own], &other);
+        let text = markdown(&[own], &other).unwrap();
         for part in [
             "| a | 16 x 1, 0→256 | 1.00 | 2.00 (x 2.00) | 1.50 (x 1.50) | 2: met | - | 4.00 |",
             "| 1.99 (x 1.99) | - | 2: missed |",
@@ -176,5 +215,49 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert_eq!(text.matches("whole call").count(), 2);
+    }
+
+    #[test]
+    fn rows_stand_beside_their_like() {
+        let before = |r: Record| Record { reset: "before".into(), ..r };
+        let of = |family: &str, ms| Record {
+            family: Some(family.into()),
+            ..record("wgru", "a", "f32", Some(ms))
+        };
+        let own = Document {
+            rows: vec![
+                of("step", 5.0),
+                record("wgru", "a", "f32", None),
+                record("wgru", "a", "f32", Some(1.0)),
+                of("sequence", 6.0),
+                Record { tuned: Some("so".into()), ..record("wgru", "a", "f32", Some(0.5)) },
+                before(record("wgru", "b", "f32", Some(1.0))),
+            ],
+            ..Document::default()
+        };
+        let rows = vec![
+            Record { device: "cpu".into(), ..record("pytorch", "a", "f32", Some(70.0)) },
+            record("wgru", "a", "f32", Some(80.0)),
+            before(record("pytorch", "a", "f32", Some(90.0))),
+            record("pytorch", "a", "f32", Some(3.0)),
+            before(record("pytorch", "b", "f32", Some(2.5))),
+        ];
+        let other = Document { rows, ..Document::default() };
+        let text = markdown(std::slice::from_ref(&own), &other).unwrap();
+        let rows: Vec<_> = text.lines().filter(|line| line.contains("16 x 1")).collect();
+        assert_eq!(rows.len(), 3, "{text}");
+        assert!(rows[0].starts_with("| a | 16 x 1, 0→256 | 1.00 | 3.00 (x 3.00) |"), "{text}");
+        assert!(rows[1].starts_with("| a | 16 x 1, 0→256 | 0.500 | 3.00 (x 6.00) |"), "{text}");
+        assert!(rows[2].starts_with("| b | 16 x 1, 0→256 | 1.00 | 2.50 (x 2.50) |"), "{text}");
+        let heads = ["on Card, pytorch", "on Card, tuned, pytorch", "on Card, reset-before"];
+        assert!(heads.iter().all(|head| text.contains(head)), "{text}");
+
+        let mut several = other.clone();
+        several.rows.push(record("burn-wgpu", "a", "f32", Some(4.0)));
+        let error = markdown(std::slice::from_ref(&own), &several).unwrap_err();
+        assert!(
+            error.contains("burn-wgpu on Card") && error.contains("pytorch on Card"),
+            "{error}"
+        );
     }
 }

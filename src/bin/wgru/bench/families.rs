@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use wgru::{DeviceTimes, Error, ErrorKind, KernelFamily, Output, PlanOptions, Session};
+use wgru::{DeviceTimes, Error, ErrorKind, Inputs, KernelFamily, Output, PlanOptions, Session};
 
 use super::check::Sample;
 use super::measure::{
@@ -26,6 +26,26 @@ pub(crate) struct Families {
     pub(crate) skipped: Vec<(String, String)>,
     /// Kernels whose result was wrong, and what is wrong with it.
     pub(crate) wrong: Vec<(String, String)>,
+}
+
+impl Families {
+    /// What `kernels` gave; where they cannot run, they are skipped, but for the planner's choice,
+    /// whose failure is the row's.
+    fn or_skipped<T>(
+        &mut self,
+        outcome: Result<T, Error>,
+        kernels: Kernels,
+        planned: Kernels,
+    ) -> Result<Option<T>, Error> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if kernels != planned && cannot_run(&error) => {
+                self.skipped.push((kernels.name(), error.to_string()));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Kernels that a session can be made to run.
@@ -73,6 +93,8 @@ struct Side {
     output: Output<f32>,
     calls: Vec<f64>,
     device: Vec<DeviceTimes>,
+    /// Why it runs no more.
+    failed: Option<String>,
 }
 
 /// Times `problem` on an adapter with the kernels that the planner chooses and with all others
@@ -108,21 +130,16 @@ pub(crate) fn measure(
         }
     }
     if effort.tune.is_some() {
-        let tuned = make(&PlanOptions { tune: effort.tune, ..base.clone() })?;
-        if let Some(kernels) = Kernels::of(&tuned.0) {
-            sessions.push((kernels, Ok(tuned)));
-        }
+        let tuned = make(&PlanOptions { tune: effort.tune, ..base.clone() });
+        let kernels = match &tuned {
+            Ok((session, _)) => Kernels::of(session),
+            Err(_) => Some(Kernels { tuned: true, ..own }),
+        };
+        sessions.extend(kernels.map(|kernels| (kernels, tuned)));
     }
     let mut expected = Duration::ZERO;
     for (kernels, made) in sessions {
-        let (mut session, took) = match made {
-            Ok(made) => made,
-            Err(error) if kernels != own && cannot_run(&error) => {
-                found.skipped.push((kernels.name(), error.to_string()));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
+        let Some((mut session, took)) = found.or_skipped(made, kernels, own)? else { continue };
         let mut record = new_record(problem, target);
         record.family = Some(kernels.family.to_string());
         record.wavefront = Some(kernels.wavefront);
@@ -131,9 +148,11 @@ pub(crate) fn measure(
         record.first_open_ms = Some(opened);
         record.first_session_ms = Some(milliseconds(took));
         record.device_bytes = Some(session.device_bytes());
-        let one_run = match first_run(problem, &mut session, &mut record)? {
-            Ok(known) => known,
-            Err(trial) => {
+        let first = first_run(problem, &mut session, &mut record);
+        let one_run = match found.or_skipped(first, kernels, own)? {
+            None => continue,
+            Some(Ok(known)) => known,
+            Some(Err(trial)) => {
                 // Verification, which looks at every layer of a stack, then rounds of two runs.
                 let runs = if trial > LONG { 1 } else { FEWEST_RUNS };
                 let runs = 4 + 2 * u32::try_from(runs).unwrap_or(u32::MAX);
@@ -144,7 +163,8 @@ pub(crate) fn measure(
                 trial
             }
         };
-        let (output, checked) = verified_run(problem, &mut session, effort.seed)?;
+        let verified = verified_run(problem, &mut session, effort.seed);
+        let Some((output, checked)) = found.or_skipped(verified, kernels, own)? else { continue };
         let checked = checked.and_then(|verified| match sides.first() {
             Some(first) => beside(&output, first, target).map(|()| verified),
             None => Ok(verified),
@@ -158,7 +178,7 @@ pub(crate) fn measure(
         }
         expected += one_run;
         let (calls, device) = (Vec::new(), Vec::new());
-        sides.push(Side { kernels, session, record, output, calls, device });
+        sides.push(Side { kernels, session, record, output, calls, device, failed: None });
     }
     let rungs = |side: &Side| Kernels::LADDER.iter().position(|k| *k == side.kernels);
     sides.sort_by_key(|side| rungs(side).unwrap_or(usize::MAX));
@@ -167,6 +187,8 @@ pub(crate) fn measure(
         if faults.contains(&side.kernels) {
             let fault = "a repeated run gave other bits than the verified one".to_owned();
             found.wrong.push((side.kernels.name(), fault));
+        } else if let Some(reason) = side.failed {
+            found.skipped.push((side.kernels.name(), reason));
         } else {
             found.timed.push(side.finish(problem, target));
         }
@@ -210,17 +232,17 @@ fn rounds(
         for turn in 0..sides.len() {
             let at = (round + turn) % sides.len();
             let side = &mut sides[at];
-            let start = Instant::now();
-            let output = side.session.run_with(&inputs)?;
-            side.calls.push(milliseconds(start.elapsed()));
-            let mut same = output == side.output;
-            if side.calls.len() == side.device.len() + 1 {
-                let (output, times) = side.session.run_timed(&inputs)?;
-                same &= output == side.output;
-                side.device.extend(times);
+            if side.failed.is_some() {
+                continue;
             }
-            if !same && !faults.contains(&side.kernels) {
-                faults.push(side.kernels);
+            match side.turn(&inputs) {
+                Ok(true) => {}
+                Ok(false) if faults.contains(&side.kernels) => {}
+                Ok(false) => faults.push(side.kernels),
+                Err(error) if side.record.chosen != Some(true) && cannot_run(&error) => {
+                    side.failed = Some(error.to_string());
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -228,6 +250,20 @@ fn rounds(
 }
 
 impl Side {
+    /// A whole call, and one that the device times. `false`: they gave other bits.
+    fn turn(&mut self, inputs: &Inputs<'_>) -> Result<bool, Error> {
+        let start = Instant::now();
+        let output = self.session.run_with(inputs)?;
+        self.calls.push(milliseconds(start.elapsed()));
+        let mut same = output == self.output;
+        if self.calls.len() == self.device.len() + 1 {
+            let (output, times) = self.session.run_timed(inputs)?;
+            same &= output == self.output;
+            self.device.extend(times);
+        }
+        Ok(same)
+    }
+
     fn finish(mut self, problem: &Problem, target: &Target) -> Record {
         self.calls.sort_by(f64::total_cmp);
         self.record.runs = Some(self.calls.len());
@@ -239,5 +275,38 @@ impl Side {
         add_device_times(&mut self.record, target, median);
         add_rates(&mut self.record, problem, target);
         self.record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgru::{Capabilities, GruConfig, Plan, SequenceShape};
+
+    use super::*;
+
+    #[test]
+    fn kernels_that_cannot_run_leave_the_row_to_others() {
+        let failed = |config: GruConfig| {
+            let (shape, capabilities) = (SequenceShape::new(2, 2), Capabilities::downlevel());
+            let options = PlanOptions { max_tile_rows: Some(0), ..PlanOptions::default() };
+            Plan::new(&config, shape, &capabilities, &options).map(drop)
+        };
+        let request = || failed(GruConfig::new(3, 5));
+        let [step, _, sequence] = Kernels::LADDER;
+        let tuned = Kernels { tuned: true, ..step };
+        let mut found = Families::default();
+        for kernels in [sequence, tuned] {
+            assert_eq!(found.or_skipped(request(), kernels, step).unwrap(), None);
+        }
+        assert_eq!(found.or_skipped(Ok(7), sequence, step).unwrap(), Some(7));
+        let names: Vec<_> = found.skipped.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["sequence", "the tuned session"]);
+        assert!(found.skipped[0].1.contains("max_tile_rows"), "{:?}", found.skipped);
+        // The planner's choice, and what no kernels could run.
+        let error = found.or_skipped(request(), step, step).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        let error = found.or_skipped(failed(GruConfig::new(0, 0)), sequence, step).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert_eq!(found.skipped.len(), 2);
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Rows of another file like benches/grid.json; all of them without --only
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     grid: Option<PathBuf>,
-    /// Time every family of kernels on adapters, in turns, beside the planner's choice
+    /// Time every family of kernels but matrix on adapters, in turns, beside the planner's choice
     #[arg(long, conflicts_with_all = ["html", "sweep", "threads"])]
     families: bool,
     /// Write the records as JSON (docs/bench-json.md), anew after each row
@@ -99,7 +99,8 @@ pub(crate) struct Args {
     )]
     table: Vec<PathBuf>,
     /// With --table: print the GPU records beside those of this file, of another engine on the same
-    /// GPU, row by row and mode by mode on the device's clock, with the ratios that are wanted
+    /// GPU, row by row and mode by mode on the device's clock, with the ratios that are wanted. Records
+    /// of --families, of the CPU and, in this file, of wgru are left out
     #[arg(long, value_name = "FILE", requires = "table", conflicts_with = "html")]
     against: Option<PathBuf>,
 }
@@ -176,7 +177,8 @@ fn show(args: &Args) -> Result<ExitCode, Failure> {
         files::Target::check(path)?.finish(&html::page(document))?;
     }
     let text = match &args.against {
-        Some(path) => compare::markdown(&documents, &record::read(path)?),
+        Some(path) => compare::markdown(&documents, &record::read(path)?)
+            .map_err(|why| Failure::Request(format!("{}: {why}", path.display())))?,
         None => table::markdown(&documents),
     };
     write!(io::stdout().lock(), "{text}")?;

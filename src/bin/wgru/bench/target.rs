@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use wgru::{AdapterDescription, AdapterKind, Device, Precision, adapters};
+use wgru::{AdapterDescription, AdapterKind, Device, ErrorKind, Precision, adapters};
 
 use super::record::DeviceHeader;
 use crate::devices::Cpu;
@@ -23,7 +23,7 @@ pub(crate) enum Target {
     },
 }
 
-/// Those that `requests` name; by default the CPU engine and the GPUs that `auto` chooses from,
+/// Those that `requests`, else `WGRU_DEVICE`, name; by default the CPU engine and the GPUs that `auto` chooses from,
 /// the most capable software adapter where there is none. A GPU is one target a precision, of
 /// `precisions` where they are given.
 pub(crate) fn choose(
@@ -42,11 +42,10 @@ pub(crate) fn choose(
         adapter: Box::new(adapter),
         precision: Precision::F32,
     };
-    let from_environment = match requests.is_empty() {
-        true => Some(requested(None)?).filter(|r| !r.trim().eq_ignore_ascii_case("auto")),
-        false => None,
+    let (source, requests) = match requests.is_empty() {
+        false => ("--device", requests.to_vec()),
+        true => ("WGRU_DEVICE", listed(&requested(None)?)),
     };
-    let requests = from_environment.as_ref().map_or(requests, std::slice::from_ref);
     let mut targets: Vec<Target> = Vec::new();
     if requests.is_empty() {
         targets.push(cpu.clone());
@@ -56,17 +55,17 @@ pub(crate) fn choose(
         }
         targets.extend(gpus.into_iter().map(gpu));
     }
-    for request in requests {
+    for request in &requests {
         let target = match request.trim().to_lowercase().as_str() {
             "cpu" => cpu.clone(),
             "auto" | "reference" => {
                 return Err(Failure::Request(format!(
-                    "--device {request}: bench times cpu and adapters of wgru devices, auto \
+                    "{source} {request}: bench times cpu and adapters of wgru devices, auto \
                      chooses one by model and shape, and the reference is what they are checked \
                      against"
                 )));
             }
-            _ => match Device::find(request)?.gpu_context() {
+            _ => match found(source, request)?.gpu_context() {
                 Some(context) => gpu(context.adapter().clone()),
                 None => cpu.clone(),
             },
@@ -76,12 +75,13 @@ pub(crate) fn choose(
         }
     }
     let both = [Precision::F32, Precision::F16];
+    let precisions = once_each(precisions);
     let targets: Vec<Target> = targets
         .into_iter()
         .flat_map(|target| {
             let precisions: &[Precision] = match &target {
                 Target::Cpu { .. } => &both[..1],
-                Target::Gpu { .. } if !precisions.is_empty() => precisions,
+                Target::Gpu { .. } if !precisions.is_empty() => &precisions,
                 // Software adapters are there to prove kernels, not to be fast.
                 Target::Gpu { adapter, .. } if all && adapter.kind != AdapterKind::Software => {
                     &both
@@ -100,6 +100,33 @@ pub(crate) fn choose(
         return Err(Failure::Request("--threads is of the CPU engine, which is not timed".into()));
     }
     Ok(targets)
+}
+
+/// The devices of a text with commas between them; none where it is `auto`.
+fn listed(text: &str) -> Vec<String> {
+    match text.trim().eq_ignore_ascii_case("auto") {
+        true => Vec::new(),
+        false => text.split(',').map(str::to_owned).collect(),
+    }
+}
+
+/// The device that `source` calls `request`.
+fn found(source: &str, request: &str) -> Result<Device, Failure> {
+    Device::find(request).map_err(|error| match error.kind() {
+        ErrorKind::NoDevice => Failure::Request(format!("{source}: {error}")),
+        _ => error.into(),
+    })
+}
+
+/// `precisions` in their order, without those that come again.
+fn once_each(precisions: &[Precision]) -> Vec<Precision> {
+    let mut once = Vec::new();
+    for precision in precisions {
+        if !once.contains(precision) {
+            once.push(*precision);
+        }
+    }
+    once
 }
 
 impl Target {
