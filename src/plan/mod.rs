@@ -226,10 +226,12 @@ impl Plan {
 
     /// Checks, before anything is allocated for them, that the pieces of the run can be held.
     fn check_pieces(&self, capabilities: &Capabilities) -> Result<()> {
-        // Products by step and of inputs: a loop over k for each of the matrices of a kernel.
-        let loops = if self.geometry.wavefront { 2 } else { 1 };
+        // A loop over k for each of the matrices of a kernel: of a wavefront's steps also the inputs'.
+        let loops =
+            |kernel: Kernel| if self.geometry.wavefront && kernel.is_step() { 2 } else { 1 };
         let placements = self.weights.placements.iter().filter(|p| !p.kernel.is_sequence());
-        let longest = placements.map(|p| loops * p.layout.k_quads as u64).max().unwrap_or(0);
+        let iterations = placements.map(|p| loops(p.kernel) * p.layout.k_quads as u64);
+        let longest = iterations.max().unwrap_or(0);
         if longest > capabilities.loop_iterations() {
             return Err(Error::new(
                 ErrorKind::ExceedsLimits,
