@@ -151,8 +151,11 @@ fn one_form(out: &mut String, form: &str, records: &[&Record]) {
         if !columns.contains(&column) {
             columns.push(column);
         }
-        if !rows.iter().any(|r| r.name == record.name) {
-            rows.push(record);
+        match rows.iter_mut().find(|r| r.name == record.name) {
+            None => rows.push(record),
+            // An engine that cannot run a row says nothing of its shape.
+            Some(kept) if kept.steps == 0 => *kept = record,
+            Some(_) => {}
         }
     }
     // This crate's engines first, the CPU engine before the others.
