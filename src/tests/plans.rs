@@ -557,14 +557,14 @@ fn the_table_takes_sequence_kernels() {
 /// The projection has one loop over k, also under a wavefront of steps, whose kernels have two.
 #[test]
 fn wide_inputs_of_stacks_are_planned_on_software() {
-    let config = GruConfig { num_layers: 2, ..GruConfig::new(70_000, 130) };
+    let config = GruConfig { num_layers: 2, ..GruConfig::new(70_000, 40) };
     for wavefront in [None, Some(false), Some(true)] {
         let options = PlanOptions { wavefront, ..PlanOptions::default() };
         let plan = Plan::new(&config, SequenceShape::new(4, 4), &software(), &options).unwrap();
         assert!(wavefront.is_none_or(|asked| asked == plan.is_wavefront()));
     }
     let options = PlanOptions { wavefront: Some(true), ..PlanOptions::default() };
-    let wide = GruConfig { num_layers: 2, ..GruConfig::new(140_000, 130) };
+    let wide = GruConfig { num_layers: 2, ..GruConfig::new(140_000, 40) };
     let refusal = Plan::new(&wide, SequenceShape::new(4, 4), &software(), &options).unwrap_err();
     assert_eq!(refusal.kind(), ErrorKind::ExceedsLimits);
 }
