@@ -67,25 +67,13 @@ impl Gru {
             let choice = device.choose(self, shape, options)?;
             return self.session_with(&choice.device, shape, options);
         }
-        let of_gpus = [
-            ("precision f16", options.precision == Precision::F16),
-            ("tuning", options.tune.is_some()),
-        ];
-        if let Some((what, _)) = of_gpus.into_iter().find(|(_, asked)| *asked)
-            && device.gpu_context().is_none()
+        options.validate()?;
+        if device.gpu_context().is_none()
+            && let Some(what) = options.of_gpus()
         {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
                 format!("{what} needs a GPU, the device is the {device}"),
-            ));
-        }
-        options.validate()?;
-        if device.gpu_context().is_none()
-            && let Some(option) = options.of_gpus()
-        {
-            return Err(Error::new(
-                ErrorKind::InvalidRequest,
-                format!("the option {option} needs a GPU, the device is the {device}"),
             ));
         }
         let mut tuning = None;

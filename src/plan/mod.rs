@@ -466,9 +466,11 @@ impl PlanOptions {
     /// The option, if any, that a device which is no GPU could not honour.
     pub(crate) fn of_gpus(&self) -> Option<&'static str> {
         let given = [
-            ("memory_budget", self.memory_budget.is_some()),
-            ("family", self.family.is_some()),
-            ("wavefront", self.wavefront.is_some()),
+            ("precision f16", self.precision == Precision::F16),
+            ("tuning", self.tune.is_some()),
+            ("the option memory_budget", self.memory_budget.is_some()),
+            ("the option family", self.family.is_some()),
+            ("the option wavefront", self.wavefront.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
