@@ -131,9 +131,13 @@ pub(super) fn enumerate() -> Vec<wgpu::Adapter> {
             _ => 2,
         };
         // SwiftShader is slower than Mesa's driver by a factor; both call themselves CPUs.
-        (kind, backend, info.name.contains("SwiftShader"), info.name)
+        (kind, backend, is_swiftshader(&info), info.name)
     });
     found
+}
+
+fn is_swiftshader(info: &wgpu::AdapterInfo) -> bool {
+    info.name.contains("SwiftShader")
 }
 
 fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
@@ -270,6 +274,7 @@ pub(super) fn capabilities(
         max_uniform_binding: limits.max_uniform_buffer_binding_size,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 4,
         software: kind == AdapterKind::Software,
+        costly_sequences: is_swiftshader(info),
         integrated: matches!(
             kind,
             AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other

@@ -56,6 +56,15 @@ impl Tiles {
         self.rows() * (4 + 2 * self.operand_stride() + 4 * self.sum_stride(planes))
     }
 
+    /// Loop iterations of an invocation of a kernel of `planes` gates, whose operand rows have
+    /// `k_quads` vec4s.
+    pub(crate) fn iterations(&self, planes: u32, k_quads: u64) -> u64 {
+        let quads = self.rows() * Self::STAGE_COLUMNS / 4;
+        let stage = 1 + u64::from(quads.div_ceil(self.invocations(planes)));
+        k_quads.div_ceil(u64::from(Self::STAGE_COLUMNS / 4)) * stage
+            + k_quads.div_ceil(u64::from(self.size / 4))
+    }
+
     pub(super) fn constants(&self, kernel: Kernel) -> String {
         let planes = u32::try_from(kernel.gates().len()).expect("three at most");
         let stage = Self::STAGE_COLUMNS;

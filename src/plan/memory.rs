@@ -80,12 +80,21 @@ impl Memory {
             (Directions::Bidirectional, Some(own)) => (&[Residency::Whole][..], own),
             _ => (&[Residency::Window][..], Residency::Window),
         };
-        let good = preferred.iter().map(|r| (*r, GOOD_CHUNK_STEPS, GOOD_TILE_ROWS));
-        for (residency, min_steps, min_rows) in good.chain([(last, 1, 1)]) {
-            if let Some(mut memory) = solver.attempt(residency, min_steps, min_rows) {
-                memory.staging = capacity.map_or(memory.staging, |c| c.staging);
-                return Ok(memory);
-            }
+        // A session whose own division is no good one divides its runs no worse than by its tile: the
+        // last resort would trade all steps of a chunk for rows.
+        let own_tile = || {
+            let own = capacity.filter(|c| c.residency == last)?;
+            let rows = shape.batch.div_ceil(shape.batch.div_ceil(own.tile_rows).max(1)).max(1);
+            solver.longest_chunk(last, 1, rows)
+        };
+        let found = preferred
+            .iter()
+            .find_map(|r| solver.attempt(*r, GOOD_CHUNK_STEPS, GOOD_TILE_ROWS))
+            .or_else(own_tile)
+            .or_else(|| solver.attempt(last, 1, 1));
+        if let Some(mut memory) = found {
+            memory.staging = capacity.map_or(memory.staging, |c| c.staging);
+            return Ok(memory);
         }
         let least = solver.sized(last, 1, 1);
         Err(Error::new(
@@ -288,12 +297,18 @@ impl Solver<'_> {
             ResetForm::Before => 2 * d * if wavefront { layers } else { 1 },
             ResetForm::After => 0,
         };
-        // A wavefront has outputs for each layer that the host wants; room for one row and step of
-        // all of them keeps every smaller run possible.
+        // A wavefront has outputs for each layer that the host wants; room for a good chunk of all of
+        // them keeps the runs that want them, which are few, out of chunks of single steps.
+        let good_chunk = product(&[
+            layers,
+            units,
+            rows.min(GOOD_TILE_ROWS) as u64,
+            steps.min(GOOD_CHUNK_STEPS) as u64,
+        ]);
         let outputs = match (wavefront, self.options.all_layers) {
             (false, _) => product(&[outputs, windows]),
             (true, true) => product(&[outputs, layers]),
-            (true, false) => outputs.max(product(&[layers, units])),
+            (true, false) => outputs.max(good_chunk),
         };
         let states = product(&[2 * planes + scratch, state]);
         // Only forward networks take a reset mask.

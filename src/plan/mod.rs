@@ -230,7 +230,12 @@ impl Plan {
         let loops =
             |kernel: Kernel| if self.geometry.wavefront && kernel.is_step() { 2 } else { 1 };
         let placements = self.weights.placements.iter().filter(|p| !p.kernel.is_sequence());
-        let iterations = placements.map(|p| loops(p.kernel) * p.layout.k_quads as u64);
+        let iterations = placements.map(|p| {
+            let (Variant { kernel, tiles, .. }, k_quads) =
+                (self.variant(p.kernel), p.layout.k_quads as u64);
+            let planes = u32::try_from(kernel.gates().len()).expect("three gates at most");
+            loops(kernel) * tiles.map_or(k_quads, |t| t.iterations(planes, k_quads))
+        });
         let longest = iterations.max().unwrap_or(0);
         if longest > capabilities.loop_iterations() {
             return Err(Error::new(

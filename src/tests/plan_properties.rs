@@ -65,6 +65,7 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
                 max_uniform_binding: 16 << 10,
                 immediates: flags.0,
                 software: flags.1,
+                costly_sequences: flags.0,
                 integrated: flags.2,
                 measured_gflops: flags.3,
                 // Of every sort, whatever else the device is.
@@ -185,6 +186,10 @@ proptest! {
             }
         };
         check(&plan, &capabilities);
+        // The largest run of a session is divided as the session is.
+        let memory = Some(&plan.memory);
+        let again = Plan::within(&config, plan.rows.clone(), &capabilities, &options, geometry, memory);
+        prop_assert_eq!(again.as_ref().ok(), Some(&plan));
         for all_layers in [false, true] {
             let options = PlanOptions { all_layers, ..options.clone() };
             let shape = smaller.shape();

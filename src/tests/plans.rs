@@ -16,6 +16,7 @@ pub(super) fn gpu() -> Capabilities {
         max_uniform_binding: 64 << 10,
         immediates: true,
         software: false,
+        costly_sequences: false,
         integrated: false,
         measured_gflops: None,
         cooperative_matrices: None,
@@ -523,6 +524,7 @@ fn the_table_of_software_adapters() {
 fn the_table_takes_sequence_kernels() {
     use KernelFamily::{Sequence, Step};
     let integrated = Capabilities { integrated: true, ..gpu() };
+    let costly = Capabilities { costly_sequences: true, ..software() };
     for (capabilities, hidden, batch, precision, family) in [
         (gpu(), 64, 1, Precision::F32, Sequence),
         (gpu(), 128, 4096, Precision::F32, Sequence),
@@ -535,10 +537,12 @@ fn the_table_takes_sequence_kernels() {
         (software(), 128, 11, Precision::F32, Sequence),
         (software(), 128, 12, Precision::F32, Step),
         (software(), 129, 1, Precision::F32, Step),
+        (costly, 64, 1, Precision::F32, Step),
     ] {
         for reset in [ResetForm::After, ResetForm::Before] {
             // Two dispatches a step cost more: a software adapter takes rows beyond these.
-            let beyond = capabilities.software && reset == ResetForm::Before && hidden <= 128;
+            let table = capabilities.software && !capabilities.costly_sequences;
+            let beyond = table && reset == ResetForm::Before && hidden <= 128;
             let family = if beyond { Sequence } else { family };
             let config = GruConfig { reset, ..GruConfig::new(16, hidden) };
             let shape = SequenceShape::new(20, batch);
@@ -567,4 +571,25 @@ fn wide_inputs_of_stacks_are_planned_on_software() {
     let wide = GruConfig { num_layers: 2, ..GruConfig::new(140_000, 40) };
     let refusal = Plan::new(&wide, SequenceShape::new(4, 4), &software(), &options).unwrap_err();
     assert_eq!(refusal.kind(), ErrorKind::ExceedsLimits);
+}
+
+/// Small subgroups stage the operands of matrix kernels in more passes than the products take.
+#[test]
+fn matrix_kernels_stay_within_the_loops_of_software() {
+    for (subgroup, input, possible) in [(8, 60_000, true), (8, 90_000, false), (4, 50_000, false)] {
+        let cooperative_matrices = Some(CooperativeMatrices { size: 8, subgroup });
+        let capabilities = Capabilities { cooperative_matrices, ..software() };
+        let options = PlanOptions {
+            precision: Precision::F16,
+            family: Some(KernelFamily::Matrix),
+            ..PlanOptions::default()
+        };
+        let plan = |input| {
+            let config = GruConfig::new(input, 8);
+            Plan::new(&config, SequenceShape::new(4, 64), &capabilities, &options)
+        };
+        assert!(plan(16).is_ok());
+        let refusal = plan(input).err().map(|e| e.kind());
+        assert_eq!(refusal, (!possible).then_some(ErrorKind::ExceedsLimits), "{input}");
+    }
 }
