@@ -11,6 +11,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let cell = launch.cells[group.z];
     let tile = group.y * TILE;
     let steps = steps_to_run(group.z, tile);
+    // Also keeps Mesa 26's llvmpipe, which runs a loop's body once for no invocation at all, from
+    // reading buffers there that it has not looked up.
+    if steps == 0u { return; }
     let first_step = first_step_of(group.z);
     let held_weights = hold(cell.weights, i);
     load_states(cell, tile, i);
