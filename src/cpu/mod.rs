@@ -11,6 +11,7 @@
 //! | `step` | kernels: projection, one step of both reset forms |
 //! | `rows` | the rows that run together: order, place in time, inputs and outputs |
 //! | `part` | the time loop of one layer and direction on one thread |
+//! | `places` | processors of their own for the threads of a run |
 //! | `team` | the exchange of states between threads that share units |
 //! | `split` | how many threads, and what each takes |
 //! | `session` | layers, threads, working memory |
@@ -21,6 +22,7 @@ mod kernel;
 mod math;
 mod pack;
 mod part;
+mod places;
 mod rows;
 mod session;
 mod split;

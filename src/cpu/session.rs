@@ -14,6 +14,7 @@ use crate::shape::checked_product;
 
 use super::pack::CpuModel;
 use super::part::{Part, Scratch, block_rows};
+use super::places::Places;
 use super::split::Split;
 use super::team::{Member, Team};
 
@@ -29,6 +30,7 @@ pub(crate) struct CpuSession {
     threads: usize,
     /// Helpers of the calling thread, started by the first run that needs them.
     pool: Option<ThreadPool>,
+    places: Places,
     scratch: Vec<Scratch>,
     teams: Vec<Team>,
     /// Layers to run before the next team is tried, after one was slower than a thread alone.
@@ -73,6 +75,7 @@ impl CpuSession {
             model,
             threads,
             pool: None,
+            places: Places::default(),
             scratch: Vec::new(),
             teams: Vec::new(),
             alone: 0,
@@ -181,14 +184,20 @@ impl CpuSession {
         teams.iter().take(self.stop_teams).for_each(Team::stop);
         let pool = self.pool(threads - 1)?;
         let parts = layer.reborrow().cut(model, split, &teams, &[]);
-        run_parts(&pool, model, parts, self.scratch.iter_mut());
+        run_parts(&pool, &mut self.places, model, parts, self.scratch.iter_mut());
         let stopped: Vec<usize> =
             teams.iter_mut().map(|team| team.stopped().unwrap_or(usize::MAX)).collect();
         if stopped.iter().any(|steps| *steps < usize::MAX) {
             let alone = Split { units: 1, ..split };
             let parts = layer.cut(model, alone, &[], &stopped);
             // The first member of each team has the states.
-            run_parts(&pool, model, parts, self.scratch.iter_mut().step_by(split.units));
+            run_parts(
+                &pool,
+                &mut self.places,
+                model,
+                parts,
+                self.scratch.iter_mut().step_by(split.units),
+            );
             self.alone = self.next_alone;
             self.next_alone = (2 * self.next_alone).min(ALONE.end);
         } else if !teams.is_empty() {
@@ -319,6 +328,7 @@ impl<'a, 'i: 'a> Layer<'a, 'i> {
 /// Runs `parts[i]` on thread i, thread 0 being the caller.
 fn run_parts<'s>(
     pool: &ThreadPool,
+    places: &mut Places,
     model: &CpuModel,
     parts: Vec<Vec<Part<'_>>>,
     scratch: impl Iterator<Item = &'s mut Scratch>,
@@ -332,12 +342,17 @@ fn run_parts<'s>(
             }
         }
     };
-    let run = &run;
+    places.begin();
+    let (run, places) = (&run, &*places);
     // The pool has a worker for every part: all run at the same time, as teams need.
     pool.in_place_scope(|scope| {
         for index in 1..work.len() {
-            scope.spawn(move |_| run(index));
+            scope.spawn(move |_| {
+                places.take();
+                run(index);
+            });
         }
+        places.make_way();
         run(0);
     });
 }

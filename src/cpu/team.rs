@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 /// Checks of a counter before a waiting thread lets others run.
 const SPINS: u32 = 256;
 
-/// Waiting below this never ends a team: threads take this long to wake.
-const PATIENCE: Duration = Duration::from_micros(300);
+/// Waiting below this never ends a team: on a processor that has idled for long, a thread takes this
+/// long to wake and to get where the others are.
+const PATIENCE: Duration = Duration::from_micros(600);
 
 /// The meeting place of the threads of one team.
 #[derive(Debug)]
