@@ -274,7 +274,7 @@ pub(super) fn capabilities(
         max_uniform_binding: limits.max_uniform_buffer_binding_size,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 4,
         software: kind == AdapterKind::Software,
-        costly_sequences: is_swiftshader(info),
+        cheap_dispatches: is_swiftshader(info),
         integrated: matches!(
             kind,
             AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other

@@ -25,9 +25,9 @@ pub struct Capabilities {
     pub immediates: bool,
     /// A software adapter: the processor, not a GPU, runs the kernels.
     pub software: bool,
-    /// A software adapter whose sequence kernels are no faster than its step kernels, whatever the
-    /// shape: SwiftShader, as measured.
-    pub costly_sequences: bool,
+    /// A software adapter that begins a dispatch so fast, beside its arithmetic, that kernels which
+    /// save dispatches gain nothing, whatever the shape: SwiftShader, as measured.
+    pub cheap_dispatches: bool,
     /// A GPU that shares the processor's memory.
     pub integrated: bool,
     /// f32 multiply-adds of the device in GFLOP/s, where a probe has measured them. It bounds the
@@ -68,7 +68,7 @@ impl Capabilities {
             max_uniform_binding: 64 << 10,
             immediates: false,
             software: false,
-            costly_sequences: false,
+            cheap_dispatches: false,
             integrated: true,
             measured_gflops: None,
             cooperative_matrices: None,

@@ -91,8 +91,8 @@ impl FamilyChoice {
         let in_registers = matches!(resident.sharing, Sharing::Units { registers: true, .. });
         let (family, why) = if capabilities.software {
             match is_small(config, shape) {
-                _ if capabilities.costly_sequences => {
-                    (KernelFamily::Step, "sequence kernels are no faster on this adapter")
+                _ if capabilities.cheap_dispatches => {
+                    (KernelFamily::Step, "dispatches are cheap on this adapter")
                 }
                 true => (KernelFamily::Sequence, "a step's work is small beside a dispatch"),
                 false => (KernelFamily::Step, "a step's work is large beside a dispatch"),

@@ -30,7 +30,7 @@ pub(super) fn devices() -> Vec<Capabilities> {
             max_uniform_binding: 64 << 10,
             immediates: true,
             software: false,
-            costly_sequences: false,
+            cheap_dispatches: false,
             integrated: false,
             measured_gflops: Some(1.0),
             cooperative_matrices: None,

@@ -65,7 +65,7 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
                 max_uniform_binding: 16 << 10,
                 immediates: flags.0,
                 software: flags.1,
-                costly_sequences: flags.0,
+                cheap_dispatches: flags.0,
                 integrated: flags.2,
                 measured_gflops: flags.3,
                 // Of every sort, whatever else the device is.

@@ -16,7 +16,7 @@ pub(super) fn gpu() -> Capabilities {
         max_uniform_binding: 64 << 10,
         immediates: true,
         software: false,
-        costly_sequences: false,
+        cheap_dispatches: false,
         integrated: false,
         measured_gflops: None,
         cooperative_matrices: None,
@@ -515,6 +515,10 @@ fn the_table_of_software_adapters() {
         let shape = SequenceShape::new(steps, batch);
         let plan = Plan::new(&config, shape, &software(), &PlanOptions::default()).unwrap();
         assert_eq!((plan.family(), plan.is_wavefront()), (family, wavefront), "{config:?} {shape}");
+        // Nothing to save.
+        let cheap = Capabilities { cheap_dispatches: true, ..software() };
+        let plan = Plan::new(&config, shape, &cheap, &PlanOptions::default()).unwrap();
+        assert_eq!((plan.family(), plan.is_wavefront()), (Step, false), "{config:?} {shape}");
     }
 }
 
@@ -524,7 +528,7 @@ fn the_table_of_software_adapters() {
 fn the_table_takes_sequence_kernels() {
     use KernelFamily::{Sequence, Step};
     let integrated = Capabilities { integrated: true, ..gpu() };
-    let costly = Capabilities { costly_sequences: true, ..software() };
+    let cheap = Capabilities { cheap_dispatches: true, ..software() };
     for (capabilities, hidden, batch, precision, family) in [
         (gpu(), 64, 1, Precision::F32, Sequence),
         (gpu(), 128, 4096, Precision::F32, Sequence),
@@ -537,11 +541,11 @@ fn the_table_takes_sequence_kernels() {
         (software(), 128, 11, Precision::F32, Sequence),
         (software(), 128, 12, Precision::F32, Step),
         (software(), 129, 1, Precision::F32, Step),
-        (costly, 64, 1, Precision::F32, Step),
+        (cheap, 64, 1, Precision::F32, Step),
     ] {
         for reset in [ResetForm::After, ResetForm::Before] {
             // Two dispatches a step cost more: a software adapter takes rows beyond these.
-            let table = capabilities.software && !capabilities.costly_sequences;
+            let table = capabilities.software && !capabilities.cheap_dispatches;
             let beyond = table && reset == ResetForm::Before && hidden <= 128;
             let family = if beyond { Sequence } else { family };
             let config = GruConfig { reset, ..GruConfig::new(16, hidden) };

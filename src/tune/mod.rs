@@ -16,6 +16,8 @@ mod trial;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use humantime::format_rfc3339_seconds;
+
 use crate::cache::{Cache, warn_once};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpu::{GpuContext, GpuSession};
@@ -217,17 +219,9 @@ fn numbered(groups: &[Candidates]) -> Numbered {
 
 /// The day of a moment in seconds since 1970, in UTC.
 fn date(seconds: u64) -> String {
-    // The civil calendar from days since 0000-03-01, in eras of 400 years.
-    let z = seconds / 86_400 + 719_468;
-    let day_of_era = z % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + z / 146_097 * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    // What a record of the cache says may be past the last year that has four digits.
+    let moment = UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799));
+    format_rfc3339_seconds(moment).to_string().chars().take_while(|c| *c != 'T').collect()
 }
 
 #[cfg(test)]
