@@ -96,6 +96,13 @@ fn families_stand_beside_each_other() {
     let head = "| row | B x T, I→H | step | sequence | step wavefront | tuned |";
     assert_words(&text, &[head, "| flat | 3 x 5, 4→8 |", "| stack | 2 x 4, 3→5, 2 layers |"]);
     assert_words(&place.succeed(&["bench", "--table", "b.json"]), &[head, "**"]);
+    // Matrix kernels where they are asked for: timed, or the reason why not.
+    let options = ["--families", "--precision", "f16", "--experimental", "--grid", "grid.json"];
+    let text = place.succeed(&[&["bench"][..], &options, &timing].concat());
+    match tested_adapters()[0].cooperative_matrices {
+        Ok(_) => assert_words(&text, &[", f16, reset-after", "| matrix |"]),
+        Err(lack) => assert_words(&text, &["not timed: flat on", &format!("matrix: {lack}")]),
+    }
 }
 
 #[test]
@@ -163,12 +170,14 @@ fn requests_that_make_no_sense() {
         r#"[{"name": "a", "B": 0, "T": 1, "I": 1, "H": 1, "L": 1}]"#,
     )
     .unwrap();
-    let cases: [(&[&str], &[&str]); 23] = [
+    let cases: [(&[&str], &[&str]); 25] = [
         (&["--grid", "text.json"], &["text.json", "list of shapes"]),
         (&["--grid", "none.json"], &["none.json", "cannot read"]),
         (&["--grid", "twice.json"], &["twice.json", "'a' of another"]),
         (&["--grid", "zero.json"], &["zero.json", "at least 1"]),
         (&["--families", "--device", "cpu"], &["--families", "adapters"]),
+        (&["--families", "--experimental"], &["--experimental", "f16"]),
+        (&["--experimental"], &["--families"]),
         (&["--families", "--html", "x"], &["--families", "--html"]),
         (&["--only", "step", "--device", "cpu", "--tune"], &["--tune", "GPU"]),
         (&["--only", "nothing"], &["'nothing'", "step", "small, bar, real"]),

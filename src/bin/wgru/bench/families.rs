@@ -59,10 +59,11 @@ struct Kernels {
 
 impl Kernels {
     /// From the plainest to the most particular.
-    const LADDER: [Self; 3] = [
+    const LADDER: [Self; 4] = [
         Self { family: KernelFamily::Step, wavefront: false, tuned: false },
         Self { family: KernelFamily::Step, wavefront: true, tuned: false },
         Self { family: KernelFamily::Sequence, wavefront: false, tuned: false },
+        Self { family: KernelFamily::Matrix, wavefront: false, tuned: false },
     ];
 
     fn of(session: &Session) -> Option<Self> {
@@ -125,7 +126,15 @@ pub(crate) fn measure(
     let mut sessions = vec![(own, Ok(chosen))];
     let stacked = problem.row.layers > 1 && !problem.row.bi;
     for kernels in Kernels::LADDER {
-        if kernels != own && (stacked || !kernels.wavefront) {
+        let asked_for = match (kernels.family, target.matrices()) {
+            (KernelFamily::Matrix, Ok(asked_for)) => asked_for,
+            (KernelFamily::Matrix, Err(lack)) => {
+                found.skipped.push((kernels.name(), lack.to_owned()));
+                false
+            }
+            _ => true,
+        };
+        if kernels != own && (stacked || !kernels.wavefront) && asked_for {
             sessions.push((kernels, make(&kernels.options(&base))));
         }
     }
@@ -292,7 +301,7 @@ mod tests {
             Plan::new(&config, shape, &capabilities, &options).map(drop)
         };
         let request = || failed(GruConfig::new(3, 5));
-        let [step, _, sequence] = Kernels::LADDER;
+        let [step, _, sequence, _] = Kernels::LADDER;
         let tuned = Kernels { tuned: true, ..step };
         let mut found = Families::default();
         for kernels in [sequence, tuned] {

@@ -44,9 +44,14 @@ pub(crate) struct Args {
     /// Rows of another file like benches/grid.json; all of them without --only
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     grid: Option<PathBuf>,
-    /// Time every family of kernels but matrix on adapters, in turns, beside the planner's choice
+    /// Time every family of kernels on adapters, in turns, beside the planner's choice; matrix with
+    /// --experimental
     #[arg(long, conflicts_with_all = ["html", "sweep", "threads"])]
     families: bool,
+    /// With --families and --precision f16: open devices with wgpu's experimental cooperative
+    /// matrices, and time matrix kernels too
+    #[arg(long, requires = "families")]
+    experimental: bool,
     /// Write the records as JSON (docs/bench-json.md), anew after each row
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -137,6 +142,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             ));
         }
         targets.retain(|t| !is_cpu(t));
+    }
+    if args.experimental {
+        targets = targets.into_iter().map(target::Target::with_matrices).collect();
+        if targets.iter().all(|t| t.matrices() == Ok(false)) {
+            return Err(Failure::Request(
+                "--experimental times matrix kernels, whose weights are f16: --precision f16"
+                    .into(),
+            ));
+        }
     }
     let limit = args.max_seconds.or(match choice {
         Choice::Small => Some(60.0),

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use wgru::{AdapterDescription, AdapterKind, Device, ErrorKind, Precision, adapters};
+use wgru::{AdapterDescription, AdapterKind, Device, ErrorKind, GpuOptions, Precision, adapters};
 
 use super::record::DeviceHeader;
 use crate::devices::Cpu;
@@ -20,6 +20,8 @@ pub(crate) enum Target {
         precision: Precision,
         /// Another adapter has the same name: the index tells them apart.
         namesake: bool,
+        /// Matrix kernels are timed: the device is opened with cooperative matrices where it has them.
+        matrices: bool,
     },
 }
 
@@ -41,6 +43,7 @@ pub(crate) fn choose(
             .any(|a| a.index != adapter.index && a.to_string() == adapter.to_string()),
         adapter: Box::new(adapter),
         precision: Precision::F32,
+        matrices: false,
     };
     let (source, requests) = match requests.is_empty() {
         false => ("--device", requests.to_vec()),
@@ -132,8 +135,28 @@ fn once_each(precisions: &[Precision]) -> Vec<Precision> {
 impl Target {
     fn with(&self, precision: Precision) -> Self {
         match self.clone() {
-            Self::Gpu { adapter, namesake, .. } => Self::Gpu { adapter, precision, namesake },
+            Self::Gpu { adapter, namesake, matrices, .. } => {
+                Self::Gpu { adapter, precision, namesake, matrices }
+            }
             cpu => cpu,
+        }
+    }
+
+    /// The same, with matrix kernels where the precision is theirs.
+    pub(crate) fn with_matrices(self) -> Self {
+        match self {
+            Self::Gpu { adapter, precision, namesake, .. } => {
+                Self::Gpu { adapter, precision, namesake, matrices: precision == Precision::F16 }
+            }
+            cpu => cpu,
+        }
+    }
+
+    /// Whether matrix kernels are to be timed; or why they are, and cannot be.
+    pub(crate) fn matrices(&self) -> Result<bool, &'static str> {
+        match self {
+            Self::Gpu { adapter, matrices: true, .. } => adapter.cooperative_matrices.map(|_| true),
+            _ => Ok(false),
         }
     }
 
@@ -191,7 +214,11 @@ impl Target {
             Self::Cpu { threads } => {
                 Ok(NonZeroUsize::new(*threads).map_or_else(Device::cpu, Device::cpu_with_threads))
             }
-            Self::Gpu { adapter, .. } => Device::adapter(adapter.index),
+            Self::Gpu { adapter, matrices, .. } => {
+                let cooperative_matrices = *matrices && adapter.cooperative_matrices.is_ok();
+                let options = GpuOptions { cooperative_matrices, ..GpuOptions::default() };
+                Device::find_with(&adapter.index.to_string(), &options)
+            }
         }
     }
 
