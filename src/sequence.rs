@@ -204,14 +204,22 @@ impl<A: Clone + num_zero::Zero> Output<A> {
         shape: SequenceShape,
         batch_first: bool,
     ) -> Result<Self> {
-        let SequenceShape { steps, batch } = shape;
-        let width = config.output_size();
-        let dim = if batch_first { [batch, steps, width] } else { [steps, batch, width] };
-        let states = [config.state_planes(), batch, config.hidden_size];
+        let [dim, states] = dimensions(config, shape, batch_first);
         Ok(Self {
             hidden_states: zeroed("the output", dim)?,
             final_state: zeroed("the state", states)?,
         })
+    }
+
+    /// Whether the arrays have the shapes of a run of `shape`.
+    pub(crate) fn is_for(
+        &self,
+        config: &GruConfig,
+        shape: SequenceShape,
+        batch_first: bool,
+    ) -> bool {
+        let [dim, states] = dimensions(config, shape, batch_first);
+        self.hidden_states.shape() == dim && self.final_state.shape() == states
     }
 
     /// Time-major views of the outputs for an engine to fill.
@@ -225,7 +233,16 @@ impl<A: Clone + num_zero::Zero> Output<A> {
     }
 }
 
-/// Where an engine writes its results: time-major views that arrive zeroed.
+/// Shapes of the states of the last layer and of the final states of a run.
+fn dimensions(config: &GruConfig, shape: SequenceShape, batch_first: bool) -> [[usize; 3]; 2] {
+    let SequenceShape { steps, batch } = shape;
+    let width = config.output_size();
+    let dim = if batch_first { [batch, steps, width] } else { [steps, batch, width] };
+    [dim, [config.state_planes(), batch, config.hidden_size]]
+}
+
+/// Where an engine writes its results: time-major views that arrive zeroed where rows differ in length
+/// or there is nothing to compute.
 #[derive(Debug)]
 pub(crate) struct OutputViews<'a, A = f32> {
     /// `[T, B, D*H]`.

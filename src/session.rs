@@ -134,6 +134,26 @@ impl Session {
         Ok(output)
     }
 
+    /// [`run_with`](Self::run_with) into the arrays of an earlier run, which saves making and clearing
+    /// them; arrays of other shapes than the run's are replaced. After an error their values are of no
+    /// use.
+    ///
+    /// # Errors
+    /// Those of [`run_with`](Self::run_with).
+    pub fn run_into(&mut self, inputs: &Inputs<'_, f32>, output: &mut Output) -> Result<()> {
+        let shape = self.check(inputs)?;
+        if output.is_for(self.gru.config(), shape, inputs.batch_first) {
+            // A run of whole rows writes every value.
+            if inputs.lengths.is_some() || shape.steps == 0 || shape.batch == 0 {
+                output.hidden_states.fill(0.0);
+                output.final_state.fill(0.0);
+            }
+        } else {
+            *output = Output::zeros(self.gru.config(), shape, inputs.batch_first)?;
+        }
+        self.run_views(inputs, &mut output.views(inputs.batch_first))
+    }
+
     /// [`run_with`](Self::run_with) as a future. On a GPU it runs under any executor and does
     /// not block it: waiting happens on a thread of the device's context. The CPU engine and the
     /// reference compute on the polling thread. Dropping the future abandons the run; the

@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[EngineTest] = &[
     ("wavefront_changes_no_bit", On::Gpu, wavefront_changes_no_bit),
     ("memory_budget_changes_no_bit", On::Gpu, memory_budget_changes_no_bit),
     ("same_run_same_bits", On::All, same_run_same_bits),
+    ("runs_into_used_arrays_change_no_bit", On::All, runs_into_used_arrays_change_no_bit),
     ("threads_change_no_bit", On::Cpu, threads_change_no_bit),
     ("views_are_as_good_as_copies", On::All, views_are_as_good_as_copies),
 ];
@@ -357,6 +358,36 @@ fn same_run_same_bits(engine: &Engine) {
             &run(&mut engine.session(&problem.gru, &inputs), &inputs),
             &first,
         );
+    }
+}
+
+/// Whatever the arrays of an earlier run hold, and whatever their shapes are.
+fn runs_into_used_arrays_change_no_bit(engine: &Engine) {
+    let network = Network::random(config([4, 17, 2], DIRECTIONS[0], RESETS[1]), true, 8);
+    let two = Network::random(config([4, 17, 2], DIRECTIONS[2], RESETS[0]), true, 9);
+    for gru in [network.gru(), two.gru()] {
+        let mut session = engine.session_of(&gru, SequenceShape::new(7, 5));
+        let mut used: Option<Output> = None;
+        for (round, shape) in
+            [[7, 5], [7, 5], [5, 5], [3, 2], [0, 2], [2, 0], [3, 2]].iter().enumerate()
+        {
+            for given in
+                [STATE, STATE_AND_LENGTHS, Given { batch_first: true, ..STATE_AND_LENGTHS }]
+            {
+                let given = Given { state: round % 2 == 0, ..given };
+                let problem = Problem::new(gru.clone(), *shape, given, round as u64);
+                let fresh = run(&mut session, &problem.inputs());
+                let into = used.get_or_insert_with(|| fresh.clone());
+                into.hidden_states.fill(f32::NAN);
+                into.final_state.fill(7.0);
+                session.run_into(&problem.inputs(), into).unwrap();
+                // Where a shape is empty there are no bits to compare.
+                match fresh.hidden_states.is_empty() {
+                    true => assert_eq!(*into, fresh, "{shape:?} {given:?}"),
+                    false => same_output(&format!("{shape:?} {given:?}"), into, &fresh),
+                }
+            }
+        }
     }
 }
 
