@@ -11,72 +11,88 @@ pub(super) use other::Places;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::fmt;
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Mutex, OnceLock, PoisonError};
 
     use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-    /// The processors that threads of a run are on.
-    #[derive(Default)]
+    /// The processors that the threads of a run have begun on.
+    #[derive(Debug, Default)]
     pub(in crate::cpu) struct Places {
-        taken: Mutex<CpuSet>,
+        callers: Option<usize>,
+        helpers: Mutex<Vec<Helper>>,
         /// A helper's processor in the run before is the caller's now.
         shared: bool,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Helper {
+        /// Its number in the pool.
+        worker: Option<usize>,
+        place: usize,
     }
 
     impl Places {
         /// The calling thread begins a run.
         pub(in crate::cpu) fn begin(&mut self) {
-            let taken = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
-            let before = std::mem::take(taken);
-            self.shared = false;
-            if let Some(own) = own() {
-                self.shared = before.is_set(own);
-                taken.set(own);
-            }
+            let helpers = self.helpers.get_mut().unwrap_or_else(PoisonError::into_inner);
+            self.callers = own();
+            self.shared = helpers.iter().any(|h| Some(h.place) == self.callers);
+            helpers.clear();
         }
 
         /// The calling thread has woken its helpers: one that waits for its processor gets it, and
         /// leaves.
         pub(in crate::cpu) fn make_way(&self) {
-            if self.shared {
+            if self.shared && moves_are_safe() {
                 std::thread::yield_now();
             }
         }
 
-        /// A helper begins. Where another thread has on its processor, it moves to one that it may run
-        /// on and that none has. It moves only this once: where it may run stays as it was.
-        pub(in crate::cpu) fn take(&self) {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(mut place) = own() else { return };
-            if taken.is_set(place) {
-                let Ok(allowed) = sched_getaffinity(None) else { return };
-                let mut free = allowed;
-                for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| taken.is_set(*cpu)) {
-                    free.unset(cpu);
-                }
-                if free.count() == 0 || sched_setaffinity(None, &free).is_err() {
-                    return;
-                }
-                place = own().unwrap_or(place);
-                if sched_setaffinity(None, &allowed).is_err() {
-                    log::warn!(
-                        "a thread of the CPU engine stays away from the processors of others"
-                    );
-                }
+        /// A helper begins. Where another thread of the run has on its processor, it moves to one that
+        /// it may run on and that none has, once: nothing keeps it there. The kernel takes what it
+        /// might run on until then for the caller's wish, also where its cpuset grows later.
+        pub(in crate::cpu) fn take(&self, worker: Option<usize>) {
+            let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
+            if helpers.iter().any(|h| h.worker == worker) {
+                return;
             }
-            taken.set(place);
+            let Some(mut place) = own() else { return };
+            let taken: Vec<usize> = helpers.iter().map(|h| h.place).chain(self.callers).collect();
+            if taken.contains(&place) && moves_are_safe() {
+                place = moved_from(&taken).unwrap_or(place);
+            }
+            helpers.push(Helper { worker, place });
         }
+    }
+
+    /// Moves the calling thread to a processor that is none of `taken`; `None` where there is none.
+    fn moved_from(taken: &[usize]) -> Option<usize> {
+        let allowed = sched_getaffinity(None).ok()?;
+        let mut free = allowed;
+        taken.iter().for_each(|cpu| free.unset(*cpu));
+        if free.count() == 0 || sched_setaffinity(None, &free).is_err() {
+            return None;
+        }
+        let place = own();
+        if sched_setaffinity(None, &allowed).is_err() {
+            log::warn!("a thread of the CPU engine stays away from the processors of others");
+        }
+        place
+    }
+
+    /// Whether a thread may ask for another processor: a filter of system calls may end the process for
+    /// it.
+    fn moves_are_safe() -> bool {
+        static SAFE: OnceLock<bool> = OnceLock::new();
+        *SAFE.get_or_init(|| {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+            let filter = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+            filter.is_some_and(|mode| mode.trim() == "0")
+        })
     }
 
     fn own() -> Option<usize> {
         Some(sched_getcpu()).filter(|cpu| *cpu < CpuSet::MAX_CPU)
-    }
-
-    impl fmt::Debug for Places {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.debug_struct("Places").finish_non_exhaustive()
-        }
     }
 
     #[cfg(test)]
@@ -89,21 +105,28 @@ mod linux {
             let allowed = sched_getaffinity(None).unwrap();
             let mut places = Places::default();
             places.begin();
-            let callers = *places.taken.lock().unwrap();
-            assert_eq!(callers.count(), 1);
+            let mut callers = CpuSet::new();
+            callers.set(places.callers.unwrap());
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    sched_setaffinity(None, &callers).unwrap();
+                    if !moves_are_safe() || sched_setaffinity(None, &callers).is_err() {
+                        return;
+                    }
                     sched_setaffinity(None, &allowed).unwrap();
-                    places.take();
+                    places.take(Some(0));
+                    // A second part of the run stays with its worker.
+                    places.take(Some(0));
                     assert_eq!(sched_getaffinity(None).unwrap(), allowed);
+                    let helpers = places.helpers.lock().unwrap();
+                    assert_eq!(helpers.len(), 1);
+                    let moved = !callers.is_set(helpers[0].place);
+                    assert_eq!(moved, allowed.count() > 1, "{helpers:?}");
                 });
             });
-            let taken = places.taken.lock().unwrap().count();
-            assert_eq!(taken, allowed.count().min(2));
         }
 
-        /// With one processor for both there is nowhere to go.
+        /// With one processor for both there is nowhere to go; the caller makes way for a helper that was
+        /// on its processor, and for none that was not.
         #[test]
         fn a_helper_stays_where_it_must() {
             let mut places = Places::default();
@@ -111,10 +134,13 @@ mod linux {
                 scope.spawn(|| {
                     let mut one = CpuSet::new();
                     one.set(sched_getcpu());
-                    sched_setaffinity(None, &one).unwrap();
+                    if !moves_are_safe() || sched_setaffinity(None, &one).is_err() {
+                        return;
+                    }
                     places.begin();
-                    places.take();
-                    assert_eq!(*places.taken.lock().unwrap(), one);
+                    places.begin();
+                    assert!(!places.shared, "there was no helper");
+                    places.take(Some(0));
                     assert_eq!(sched_getaffinity(None).unwrap(), one);
                     places.begin();
                     assert!(places.shared);
@@ -136,6 +162,6 @@ mod other {
 
         pub(in crate::cpu) fn make_way(&self) {}
 
-        pub(in crate::cpu) fn take(&self) {}
+        pub(in crate::cpu) fn take(&self, _: Option<usize>) {}
     }
 }

@@ -348,7 +348,7 @@ fn run_parts<'s>(
     pool.in_place_scope(|scope| {
         for index in 1..work.len() {
             scope.spawn(move |_| {
-                places.take();
+                places.take(rayon_core::current_thread_index());
                 run(index);
             });
         }

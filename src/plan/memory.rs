@@ -174,6 +174,9 @@ impl Solver<'_> {
         if self.geometry.cascade {
             cap = cap.min(cascade::longest_chunk(self.config, self.shape.steps));
         }
+        if let Some(session) = self.capacity {
+            cap = cap.min(session.chunk_steps.max(1));
+        }
         let longest = self.dispatches().clamp(1, cap).min(self.overlapping(residency, rows));
         let min = min.min(longest);
         if !self.fits(&self.sized(residency, rows, min)) {
@@ -299,12 +302,11 @@ impl Solver<'_> {
         };
         // A wavefront has outputs for each layer that the host wants; room for a good chunk of all of
         // them keeps the runs that want them, which are few, out of chunks of single steps.
-        let good_chunk = product(&[
-            layers,
-            units,
-            rows.min(GOOD_TILE_ROWS) as u64,
-            steps.min(GOOD_CHUNK_STEPS) as u64,
-        ]);
+        // The gate inputs bound it: it must not make good chunks too large.
+        let row = product(&[layers, units]);
+        let good_chunk =
+            product(&[row, rows.min(GOOD_TILE_ROWS) as u64, steps.min(GOOD_CHUNK_STEPS) as u64]);
+        let good_chunk = good_chunk.min(product(&[window, 3, units])).max(row);
         let outputs = match (wavefront, self.options.all_layers) {
             (false, _) => product(&[outputs, windows]),
             (true, true) => product(&[outputs, layers]),

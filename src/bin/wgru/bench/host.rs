@@ -29,5 +29,6 @@ pub(crate) fn system() -> String {
 
 /// Now, as ISO 8601 in UTC.
 pub(crate) fn date() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+    // A clock may stand before the epoch.
+    humantime::format_rfc3339_seconds(SystemTime::now().max(SystemTime::UNIX_EPOCH)).to_string()
 }
