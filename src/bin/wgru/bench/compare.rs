@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::record::{Document, Record, short};
-use super::table::{cell_text, number, shape};
+use super::text::{cell_text, number, shape};
 
 /// Modes of this crate and of the other engine that are compared.
 const PAIRS: [(&str, &str); 3] = [("f32", "f32-tf32"), ("f32", "f32"), ("f16", "f16")];

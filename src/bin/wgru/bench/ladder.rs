@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::record::{Record, kernels, short};
-use super::table::{cell_text, memory, number, shape};
+use super::text::{cell_text, memory, number, shape};
 
 /// The plainest kernels, which run everything: what the others are compared with.
 const PLAIN: &str = "step";

@@ -14,6 +14,7 @@ mod record;
 mod runner;
 mod table;
 mod target;
+mod text;
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::escape;
 use crate::bench::grid::Row;
 use crate::bench::record::Record;
-use crate::bench::table::{number, ratio};
+use crate::bench::text::{number, ratio};
 
 /// Height of a bar's line; what a column of values is aligned with.
 const LINE: usize = 16;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::escape;
 use crate::bench::record::{Record, short};
-use crate::bench::table::number;
+use crate::bench::text::number;
 
 /// A device's points: batch and milliseconds.
 pub(super) struct Series {

@@ -6,7 +6,7 @@ mod latency;
 use std::fmt::Write;
 
 use super::record::{Document, Record, short};
-use super::table::{grouped, memory, number, ratio};
+use super::text::{grouped, memory, number, ratio};
 
 /// Colours of adapters in the order of the header; the CPU has its own.
 const COLORS: [&str; 5] = ["var(--s0)", "var(--s3)", "var(--s1)", "var(--s4)", "var(--s2)"];
