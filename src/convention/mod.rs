@@ -162,6 +162,7 @@ fn load_module(
     statements: &Statements,
     options: &LoadOptions,
 ) -> Result<Loaded> {
+    module.refuse_other_names(options.convention)?;
     module.refuse_other_kinds(set)?;
     let mut description = Description::new(format, module.convention);
     description.name = (!module.prefix.is_empty()).then(|| module.display_name().to_owned());

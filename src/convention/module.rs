@@ -49,10 +49,33 @@ impl Module {
             && self.prefix.strip_prefix(asked).is_some_and(|rest| rest.starts_with(['.', '/']))
     }
 
+    /// Whether the names are those of `convention`; two share theirs.
+    fn is_named_in(&self, convention: Convention) -> bool {
+        let of_pytorch = |c| matches!(c, Convention::Pytorch | Convention::Wgru);
+        self.convention == convention || of_pytorch(convention) && of_pytorch(self.convention)
+    }
+
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] where the names are those of another convention than the one
+    /// asked for.
+    pub(super) fn refuse_other_names(&self, asked: Option<Convention>) -> Result<()> {
+        match asked {
+            Some(asked) if !self.is_named_in(asked) => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "its tensors are named in the {} convention, {asked} was asked for",
+                    self.convention
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn label(&self) -> String {
-        let name = self.display_name();
-        let name = if name.is_empty() { "(no prefix)" } else { name };
-        format!("{name} ({})", self.convention)
+        match self.display_name() {
+            "" => format!("tensors without prefix ({})", self.convention),
+            name => format!("{name} ({})", self.convention),
+        }
     }
 
     /// # Errors
@@ -184,10 +207,7 @@ pub(super) fn pick<'m>(modules: &'m [Module], options: &LoadOptions) -> Result<&
         }
     }
     if let Some(convention) = options.convention {
-        let same_names = |c| matches!(c, Convention::Pytorch | Convention::Wgru);
-        fits.retain(|m| {
-            m.convention == convention || same_names(convention) && same_names(m.convention)
-        });
+        fits.retain(|m| m.is_named_in(convention));
         if fits.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,

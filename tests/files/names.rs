@@ -47,6 +47,30 @@ fn several_modules_are_listed() {
     assert!(Gru::open_with(&path, &LoadOptions::new().prefix("encoder.rnn.")).is_ok());
 }
 
+/// Whatever is in a file, and whichever convention it is to be read in.
+#[test]
+fn other_conventions_are_refused_network_by_network() {
+    use Convention::{Keras, Pytorch, Textbook, Wgru};
+    let of_pytorch = |c| matches!(c, Pytorch | Wgru);
+    let mut refused = 0;
+    for entry in std::fs::read_dir(test_file("data")).unwrap() {
+        let path = entry.unwrap().path();
+        for asked in [Pytorch, Textbook, Keras, Wgru] {
+            let options = LoadOptions::new().convention(asked);
+            for network in Gru::list_with(&path, &options).into_iter().flatten() {
+                let own = network.convention;
+                if own == asked || of_pytorch(own) && of_pytorch(asked) || own == Convention::Onnx {
+                    continue;
+                }
+                let reason = network.config.unwrap_err();
+                assert!(reason.contains(asked.name()) && reason.contains(own.name()), "{reason}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
 #[test]
 fn every_missing_or_misshapen_tensor_is_named() {
     let mut tensors = GRU.to_vec();

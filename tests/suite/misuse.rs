@@ -244,7 +244,7 @@ fn load_options() {
         refused(what, Gru::from_tensors(&set, &options), kind, words);
     };
     let new = LoadOptions::new;
-    wrong("a prefix", new().prefix("encoder"), InvalidRequest, &["encoder", "(no prefix)"]);
+    wrong("a prefix", new().prefix("encoder"), InvalidRequest, &["encoder", "without prefix"]);
     wrong("a node", new().node("GRU_1"), InvalidRequest, &["GRU_1", "ONNX"]);
     wrong(
         "a convention",

@@ -95,7 +95,7 @@ impl Args {
         let (device, begin) = (&choice.device, Instant::now());
         let message = format!("running {shape} on {device}");
         let mut output = progress::while_shown(message, || compute((device, options), &inputs))?;
-        let seconds = begin.elapsed().as_secs_f64();
+        let elapsed = begin.elapsed();
         if gru.description().output_order == OutputOrder::Processing {
             output.reverse_time(sequences.lengths.as_deref(), sequences.batch_first);
         }
@@ -116,7 +116,7 @@ impl Args {
             Some(reason) => format!("; auto: {reason}"),
             None => String::new(),
         };
-        note(&format!("{shape} on {device} in {seconds:.3} s{why}"));
+        note(&format!("{shape} on {device} in {elapsed:.3?}, set-up included{why}"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn line(record: &Record, title: &str) -> String {
     let kernels = kernels(record).unwrap_or_default();
     let mark = if record.chosen == Some(true) { "*" } else { "" };
     format!(
-        "{:<11}{title:<24}{device:<22}{:<18}{:>9} ms a call{:>9} ms on the device{:>6} runs{:>12}",
+        "{:<11}{title:<25}{device:<22}{:<18}{:>9} ms a call{:>9} ms on the device{:>6} runs{:>12}",
         record.name,
         format!("{kernels}{mark}"),
         number(record.e2e_ms),

@@ -275,9 +275,13 @@ pub(crate) fn read(path: &Path) -> Result<Document, Failure> {
             .collect::<Result<Vec<_>, _>>()
             .map(|rows| Document { rows, ..Document::default() }),
     };
-    let mut document = document.map_err(|e| {
-        wrong(&format!("records of benchmarks were wanted (docs/bench-json.md): {e}"))
-    })?;
+    let none = |why: &dyn std::fmt::Display| {
+        wrong(&format!("records of benchmarks were wanted (docs/bench-json.md): {why}"))
+    };
+    let mut document = document.map_err(|e| none(&e))?;
+    if document.rows.iter().any(|row| row.name.is_empty() && row.engine.is_empty()) {
+        return Err(none(&"these have no names"));
+    }
     // PyTorch's script for GPU hosts names its engine by the version.
     for row in document.rows.iter_mut().filter(|row| row.engine.is_empty()) {
         row.engine = "pytorch".into();

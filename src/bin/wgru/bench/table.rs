@@ -49,11 +49,11 @@ const COLUMNS: [(&str, usize); 10] = [
 
 /// The names of the columns.
 pub(crate) fn head() -> String {
-    let mut out = format!("{:<11}{:<24}{:<22}", "row", "shape", "device");
+    let mut out = format!("{:<11}{:<25}{:<22}", "row", "shape", "device");
     for (name, width) in COLUMNS {
         let _ = write!(out, "{name:>width$}");
     }
-    out.push_str("   (times in ms)");
+    out.push_str("   (times in ms; x CPU: as fast as the CPU engine so many times)");
     out
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn line(record: &Record, title: &str, cpu_ms: Option<f64>) -> String 
     let mode = record::comma_mode(&record.mode);
     let device = short(&record.device).chars().take(20usize.saturating_sub(mode.len()));
     let device = device.chain(mode.chars()).collect::<String>();
-    let mut out = format!("{:<11}{title:<24}{device:<22}", record.name);
+    let mut out = format!("{:<11}{title:<25}{device:<22}", record.name);
     let first = [record.first_open_ms, record.first_session_ms, record.first_run_ms];
     let times = cpu_ms.zip(record.e2e_ms).map(|(cpu, own)| cpu / own);
     let cells = [

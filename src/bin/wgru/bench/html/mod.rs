@@ -194,7 +194,7 @@ fn split_section(out: &mut String, d: &Document, devices: &[&str]) {
 
 fn numbers(out: &mut String, d: &Document) {
     out.push_str(
-        "<section>\n<h2>All numbers</h2>\n<p class=\"note\">Milliseconds of warm calls; first: \
+        "<section>\n<h2>All numbers</h2>\n<p class=\"note\">Milliseconds of warm calls; on device: of further runs, timed by the device's clock; first: \
          opening the device, kernels and weights, and the first run; row-steps: steps of all rows \
          a second; weights: recurrent weights read once a step.</p>\n<div \
          class=\"scroll\"><table>\n<tr><th>row</th><th class=\"text\">device</th><th>median</th>\
