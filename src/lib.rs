@@ -139,7 +139,9 @@ pub use gpu::{
 pub use load::LoadOptions;
 pub use model::Gru;
 pub use output_file::OutputFile;
-pub use plan::{Capabilities, CooperativeMatrices, KernelFamily, Plan, PlanOptions};
+pub use plan::{
+    Capabilities, CooperativeMatrices, KernelFamily, Plan, PlanOptions, SoftwareDriver,
+};
 pub use precision::Precision;
 pub use probe::{
     Figure, MatrixShape, Parameters, ProbeOptions, ProbeReport, ProbedAdapter, Problem, Quantity,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::cache::Key;
-use crate::plan::{Capabilities, CooperativeMatrices};
+use crate::plan::{Capabilities, CooperativeMatrices, SoftwareDriver};
 
 /// The class of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +140,21 @@ fn is_swiftshader(info: &wgpu::AdapterInfo) -> bool {
     info.name.contains("SwiftShader")
 }
 
+/// The nearest of the drivers that were measured.
+fn software_driver(info: &wgpu::AdapterInfo) -> SoftwareDriver {
+    match mesa_version(&info.driver_info).or_else(|| mesa_version(&info.driver)) {
+        _ if is_swiftshader(info) => SoftwareDriver::SwiftShader,
+        Some(24..) => SoftwareDriver::Llvmpipe26,
+        _ => SoftwareDriver::Llvmpipe22,
+    }
+}
+
+/// The major version in a text like `4.5 (Core Profile) Mesa 22.3.6`.
+fn mesa_version(text: &str) -> Option<u32> {
+    let (_, version) = text.split_once("Mesa ")?;
+    version.split('.').next()?.parse().ok()
+}
+
 fn kind(info: &wgpu::AdapterInfo) -> AdapterKind {
     // GL drivers cannot say what they are; software rasterisers say it in their name.
     let name = info.name.to_lowercase();
@@ -274,7 +289,7 @@ pub(super) fn capabilities(
         max_uniform_binding: limits.max_uniform_buffer_binding_size,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 4,
         software: kind == AdapterKind::Software,
-        cheap_dispatches: is_swiftshader(info),
+        software_driver: software_driver(info),
         integrated: matches!(
             kind,
             AdapterKind::Integrated | AdapterKind::Virtual | AdapterKind::Other
@@ -282,5 +297,22 @@ pub(super) fn capabilities(
         measured_gflops: None,
         // A device that was opened with them has them.
         cooperative_matrices: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mesa_version;
+
+    #[test]
+    fn versions_of_mesa() {
+        for (text, version) in [
+            ("Mesa 26.1.6-1~bpo13+1 (LLVM 19.1.7)", Some(26)),
+            ("4.5 (Core Profile) Mesa 22.3.6", Some(22)),
+            ("Mesa git", None),
+            ("SwiftShader driver", None),
+        ] {
+            assert_eq!(mesa_version(text), version, "{text}");
+        }
     }
 }

@@ -25,9 +25,8 @@ pub struct Capabilities {
     pub immediates: bool,
     /// A software adapter: the processor, not a GPU, runs the kernels.
     pub software: bool,
-    /// A software adapter that begins a dispatch so fast, beside its arithmetic, that kernels which
-    /// save dispatches gain nothing, whatever the shape: SwiftShader, as measured.
-    pub cheap_dispatches: bool,
+    /// Of a software adapter: which measurements the planner's tables take.
+    pub software_driver: SoftwareDriver,
     /// A GPU that shares the processor's memory.
     pub integrated: bool,
     /// f32 multiply-adds of the device in GFLOP/s, where a probe has measured them. It bounds the
@@ -36,6 +35,19 @@ pub struct Capabilities {
     /// The cooperative matrices that the device was opened with; they are experimental, and asked
     /// for by [`GpuOptions::cooperative_matrices`](crate::GpuOptions::cooperative_matrices).
     pub cooperative_matrices: Option<CooperativeMatrices>,
+}
+
+/// A software driver that the planner's tables were measured on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SoftwareDriver {
+    /// llvmpipe of Mesa 22: stands for versions before 24 and for unknown drivers.
+    Llvmpipe22,
+    /// llvmpipe of Mesa 26, whose sequence kernels are faster: stands for versions from 24 on.
+    Llvmpipe26,
+    /// SwiftShader: it begins a dispatch so fast, beside its arithmetic, that kernels which save
+    /// dispatches gain nothing.
+    SwiftShader,
 }
 
 /// Cooperative matrices with f16 operands and f32 sums, as kernels use them.
@@ -68,7 +80,7 @@ impl Capabilities {
             max_uniform_binding: 64 << 10,
             immediates: false,
             software: false,
-            cheap_dispatches: false,
+            software_driver: SoftwareDriver::Llvmpipe22,
             integrated: true,
             measured_gflops: None,
             cooperative_matrices: None,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Capabilities, PlanOptions, matrix, resident};
+use super::{Capabilities, PlanOptions, SoftwareDriver, matrix, resident};
 use crate::cell::ResetForm;
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -90,12 +90,12 @@ impl FamilyChoice {
     ) -> Self {
         let in_registers = matches!(resident.sharing, Sharing::Units { registers: true, .. });
         let (family, why) = if capabilities.software {
-            match is_small(config, shape) {
-                _ if capabilities.cheap_dispatches => {
+            match (capabilities.software_driver, is_small(config, shape, capabilities)) {
+                (SoftwareDriver::SwiftShader, _) => {
                     (KernelFamily::Step, "dispatches are cheap on this adapter")
                 }
-                true => (KernelFamily::Sequence, "a step's work is small beside a dispatch"),
-                false => (KernelFamily::Step, "a step's work is large beside a dispatch"),
+                (_, true) => (KernelFamily::Sequence, "a step's work is small beside a dispatch"),
+                (_, false) => (KernelFamily::Step, "a step's work is large beside a dispatch"),
             }
         } else if in_registers {
             (KernelFamily::Sequence, "a workgroup's registers hold a layer's weights")
@@ -111,15 +111,17 @@ impl FamilyChoice {
 /// Whether a software adapter takes longer to begin the dispatches of several steps than to share
 /// their work. By the products of a step of both directions; a reset-before step is two dispatches,
 /// and a dispatch of a deep stack's wavefront has more work in it.
-fn is_small(config: &GruConfig, shape: SequenceShape) -> bool {
+fn is_small(config: &GruConfig, shape: SequenceShape, capabilities: &Capabilities) -> bool {
     let (hidden, directions) = (config.hidden_size as u64, config.num_directions() as u64);
     let rows = (shape.batch as u64).saturating_mul(directions);
     let deep = config.num_layers > 2 && directions == 1;
-    let most = match (deep, config.reset) {
-        (true, _) => 1 << 16,
-        (false, ResetForm::After) => 3 << 16,
-        (false, ResetForm::Before) => 5 << 16,
+    let (widest, most) = match (capabilities.software_driver, config.reset) {
+        (SoftwareDriver::Llvmpipe26, _) if deep => (256, 1 << 16),
+        (SoftwareDriver::Llvmpipe26, _) => (256, 3 << 19),
+        _ if deep => (128, 1 << 16),
+        (_, ResetForm::After) => (128, 3 << 16),
+        (_, ResetForm::Before) => (128, 5 << 16),
     };
     let products = hidden.saturating_mul(hidden).saturating_mul(rows);
-    shape.steps > 1 && hidden <= 128 && rows <= 256 && products < most
+    shape.steps > 1 && hidden <= widest && rows <= 256 && products < most
 }

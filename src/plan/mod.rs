@@ -26,7 +26,7 @@ mod wavefront;
 mod weights;
 
 pub(crate) use candidates::{Candidates, candidates};
-pub use capabilities::{Capabilities, CooperativeMatrices};
+pub use capabilities::{Capabilities, CooperativeMatrices, SoftwareDriver};
 pub(crate) use dispatches::Dispatch;
 pub(crate) use display::human_bytes;
 pub use family::KernelFamily;

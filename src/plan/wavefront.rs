@@ -10,7 +10,7 @@ use super::family::KernelFamily;
 use super::geometry::Geometry;
 use super::schedule::{ArenaLayout, Operation, StepKernel, Tile, word};
 use super::weights::{Matrix, Slice, WeightPlan};
-use super::{Capabilities, Memory, PlanOptions, kernels_of};
+use super::{Capabilities, Memory, PlanOptions, SoftwareDriver, kernels_of};
 use crate::config::{Directions, GruConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{CellRecord, Kernel, LaunchRecord, quads};
@@ -53,7 +53,7 @@ fn pays(config: &GruConfig, shape: SequenceShape, capabilities: &Capabilities) -
     let weights = square.saturating_mul(3).saturating_mul(matrices);
     let (most_products, most_weights) = match (capabilities.software, capabilities.integrated) {
         // Fewer rows than a register block: the projection, whose rows are steps too, is faster.
-        (true, _) if capabilities.cheap_dispatches => return false,
+        (true, _) if capabilities.software_driver == SoftwareDriver::SwiftShader => return false,
         (true, _) if shape.batch < 4 => (1 << 13, u64::MAX),
         (true, _) if config.num_layers <= 4 => (1 << 17, u64::MAX),
         (true, _) => (1 << 18, u64::MAX),

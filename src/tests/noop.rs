@@ -30,7 +30,7 @@ pub(super) fn devices() -> Vec<Capabilities> {
             max_uniform_binding: 64 << 10,
             immediates: true,
             software: false,
-            cheap_dispatches: false,
+            software_driver: SoftwareDriver::Llvmpipe22,
             integrated: false,
             measured_gflops: Some(1.0),
             cooperative_matrices: None,

@@ -54,6 +54,8 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
         (any::<bool>(), any::<bool>(), any::<bool>(), proptest::option::of(0.0..1e6)),
     )
         .prop_map(|(sizes, max_workgroups, groups, uniform_alignment, flags)| {
+            use SoftwareDriver::{Llvmpipe22, Llvmpipe26, SwiftShader};
+            let drivers = [Llvmpipe22, Llvmpipe26, SwiftShader];
             Capabilities {
                 max_storage_binding: sizes.0,
                 max_buffer: sizes.1,
@@ -65,7 +67,7 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
                 max_uniform_binding: 16 << 10,
                 immediates: flags.0,
                 software: flags.1,
-                cheap_dispatches: flags.0,
+                software_driver: drivers[groups.0 as usize % 3],
                 integrated: flags.2,
                 measured_gflops: flags.3,
                 // Of every sort, whatever else the device is.

@@ -16,7 +16,7 @@ pub(super) fn gpu() -> Capabilities {
         max_uniform_binding: 64 << 10,
         immediates: true,
         software: false,
-        cheap_dispatches: false,
+        software_driver: SoftwareDriver::Llvmpipe22,
         integrated: false,
         measured_gflops: None,
         cooperative_matrices: None,
@@ -515,10 +515,26 @@ fn the_table_of_software_adapters() {
         let shape = SequenceShape::new(steps, batch);
         let plan = Plan::new(&config, shape, &software(), &PlanOptions::default()).unwrap();
         assert_eq!((plan.family(), plan.is_wavefront()), (family, wavefront), "{config:?} {shape}");
-        // Nothing to save.
-        let cheap = Capabilities { cheap_dispatches: true, ..software() };
+        // SwiftShader: nothing to save.
+        let cheap = Capabilities { software_driver: SoftwareDriver::SwiftShader, ..software() };
         let plan = Plan::new(&config, shape, &cheap, &PlanOptions::default()).unwrap();
         assert_eq!((plan.family(), plan.is_wavefront()), (Step, false), "{config:?} {shape}");
+    }
+    // llvmpipe of Mesa 26 gains more by sequence kernels.
+    let newer = Capabilities { software_driver: SoftwareDriver::Llvmpipe26, ..software() };
+    for (config, batch, family, wavefront) in [
+        (forward(64, 1), 256, Sequence, false),
+        (forward(64, 1), 257, Step, false),
+        (forward(256, 2), 23, Sequence, false),
+        (before(forward(256, 2)), 24, Step, false),
+        (bidirectional(256, 2), 11, Sequence, false),
+        (forward(257, 1), 1, Step, false),
+        (forward(256, 6), 4, Step, true),
+        (forward(64, 3), 15, Sequence, false),
+    ] {
+        let shape = SequenceShape::new(20, batch);
+        let plan = Plan::new(&config, shape, &newer, &PlanOptions::default()).unwrap();
+        assert_eq!((plan.family(), plan.is_wavefront()), (family, wavefront), "{config:?} {shape}");
     }
 }
 
@@ -528,7 +544,7 @@ fn the_table_of_software_adapters() {
 fn the_table_takes_sequence_kernels() {
     use KernelFamily::{Sequence, Step};
     let integrated = Capabilities { integrated: true, ..gpu() };
-    let cheap = Capabilities { cheap_dispatches: true, ..software() };
+    let cheap = Capabilities { software_driver: SoftwareDriver::SwiftShader, ..software() };
     for (capabilities, hidden, batch, precision, family) in [
         (gpu(), 64, 1, Precision::F32, Sequence),
         (gpu(), 128, 4096, Precision::F32, Sequence),
@@ -545,7 +561,8 @@ fn the_table_takes_sequence_kernels() {
     ] {
         for reset in [ResetForm::After, ResetForm::Before] {
             // Two dispatches a step cost more: a software adapter takes rows beyond these.
-            let table = capabilities.software && !capabilities.cheap_dispatches;
+            let table = capabilities.software
+                && capabilities.software_driver != SoftwareDriver::SwiftShader;
             let beyond = table && reset == ResetForm::Before && hidden <= 128;
             let family = if beyond { Sequence } else { family };
             let config = GruConfig { reset, ..GruConfig::new(16, hidden) };
