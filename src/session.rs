@@ -134,9 +134,9 @@ impl Session {
         Ok(output)
     }
 
-    /// [`run_with`](Self::run_with) into the arrays of an earlier run, which saves making and clearing
-    /// them; arrays of other shapes than the run's are replaced. After an error their values are of no
-    /// use.
+    /// [`run_with`](Self::run_with) into the arrays of an earlier run, which saves making them, and
+    /// clearing them unless the run has lengths; arrays of other shapes than the run's are replaced. After
+    /// an error their values are of no use.
     ///
     /// # Errors
     /// Those of [`run_with`](Self::run_with).

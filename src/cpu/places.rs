@@ -11,7 +11,7 @@ pub(super) use other::Places;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::sync::{Mutex, OnceLock, PoisonError};
+    use std::sync::{Mutex, PoisonError};
 
     use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
@@ -22,6 +22,8 @@ mod linux {
         helpers: Mutex<Vec<Helper>>,
         /// A helper's processor in the run before is the caller's now.
         shared: bool,
+        /// Whether threads may ask where they are, and to be elsewhere: looked up by the first run.
+        safe: Option<bool>,
     }
 
     #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +36,9 @@ mod linux {
     impl Places {
         /// The calling thread begins a run.
         pub(in crate::cpu) fn begin(&mut self) {
+            if !*self.safe.get_or_insert_with(moves_are_safe) {
+                return;
+            }
             let helpers = self.helpers.get_mut().unwrap_or_else(PoisonError::into_inner);
             self.callers = own();
             self.shared = helpers.iter().any(|h| Some(h.place) == self.callers);
@@ -43,7 +48,7 @@ mod linux {
         /// The calling thread has woken its helpers: one that waits for its processor gets it, and
         /// leaves.
         pub(in crate::cpu) fn make_way(&self) {
-            if self.shared && moves_are_safe() {
+            if self.shared {
                 std::thread::yield_now();
             }
         }
@@ -52,13 +57,16 @@ mod linux {
         /// it may run on and that none has, once: nothing keeps it there. The kernel takes what it
         /// might run on until then for the caller's wish, also where its cpuset grows later.
         pub(in crate::cpu) fn take(&self, worker: Option<usize>) {
+            if self.safe != Some(true) {
+                return;
+            }
             let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
             if helpers.iter().any(|h| h.worker == worker) {
                 return;
             }
             let Some(mut place) = own() else { return };
             let taken: Vec<usize> = helpers.iter().map(|h| h.place).chain(self.callers).collect();
-            if taken.contains(&place) && moves_are_safe() {
+            if taken.contains(&place) {
                 place = moved_from(&taken).unwrap_or(place);
             }
             helpers.push(Helper { worker, place });
@@ -80,15 +88,12 @@ mod linux {
         place
     }
 
-    /// Whether a thread may ask for another processor: a filter of system calls may end the process for
-    /// it.
+    /// Whether no filter of system calls is on the calling thread, which helpers inherit it from: one may
+    /// end the process for such a call.
     fn moves_are_safe() -> bool {
-        static SAFE: OnceLock<bool> = OnceLock::new();
-        *SAFE.get_or_init(|| {
-            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-            let filter = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
-            filter.is_some_and(|mode| mode.trim() == "0")
-        })
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let filter = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+        filter.is_some_and(|mode| mode.trim() == "0")
     }
 
     fn own() -> Option<usize> {
@@ -105,8 +110,12 @@ mod linux {
             let allowed = sched_getaffinity(None).unwrap();
             let mut places = Places::default();
             places.begin();
+            let Some(own) = places.callers else {
+                assert!(!moves_are_safe(), "nothing is asked under a filter");
+                return;
+            };
             let mut callers = CpuSet::new();
-            callers.set(places.callers.unwrap());
+            callers.set(own);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     if !moves_are_safe() || sched_setaffinity(None, &callers).is_err() {

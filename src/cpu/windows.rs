@@ -21,7 +21,7 @@ const STEPS: usize = 32;
 
 impl CpuSession {
     /// Computes one run. `inputs` are time-major and valid for the model; `out` has the shapes
-    /// of the run and arrives zeroed.
+    /// of the run and arrives zeroed where rows differ in length.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory) where threads cannot be started,

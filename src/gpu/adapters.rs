@@ -144,7 +144,8 @@ fn is_swiftshader(info: &wgpu::AdapterInfo) -> bool {
 fn software_driver(info: &wgpu::AdapterInfo) -> SoftwareDriver {
     match mesa_version(&info.driver_info).or_else(|| mesa_version(&info.driver)) {
         _ if is_swiftshader(info) => SoftwareDriver::SwiftShader,
-        Some(24..) => SoftwareDriver::Llvmpipe26,
+        // Mesa has other software drivers, and drivers above those of other systems.
+        Some(24..) if info.name.to_lowercase().contains("llvmpipe") => SoftwareDriver::Llvmpipe26,
         _ => SoftwareDriver::Llvmpipe22,
     }
 }

@@ -117,7 +117,7 @@ fn is_small(config: &GruConfig, shape: SequenceShape, capabilities: &Capabilitie
     let deep = config.num_layers > 2 && directions == 1;
     let (widest, most) = match (capabilities.software_driver, config.reset) {
         (SoftwareDriver::Llvmpipe26, _) if deep => (256, 1 << 16),
-        (SoftwareDriver::Llvmpipe26, _) => (256, 3 << 19),
+        (SoftwareDriver::Llvmpipe26, _) => (256, 6 << 20),
         _ if deep => (128, 1 << 16),
         (_, ResetForm::After) => (128, 3 << 16),
         (_, ResetForm::Before) => (128, 5 << 16),

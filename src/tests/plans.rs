@@ -525,9 +525,9 @@ fn the_table_of_software_adapters() {
     for (config, batch, family, wavefront) in [
         (forward(64, 1), 256, Sequence, false),
         (forward(64, 1), 257, Step, false),
-        (forward(256, 2), 23, Sequence, false),
-        (before(forward(256, 2)), 24, Step, false),
-        (bidirectional(256, 2), 11, Sequence, false),
+        (forward(256, 2), 95, Sequence, false),
+        (before(forward(256, 2)), 96, Step, false),
+        (bidirectional(256, 2), 47, Sequence, false),
         (forward(257, 1), 1, Step, false),
         (forward(256, 6), 4, Step, true),
         (forward(64, 3), 15, Sequence, false),

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use wgru::{AdapterDescription, AdapterKind, Device, ErrorKind, GpuOptions, Precision, adapters};
+use wgru::{
+    AdapterDescription, AdapterKind, Device, ErrorKind, GpuContext, GpuOptions, Precision, adapters,
+};
 
 use super::record::DeviceHeader;
 use crate::devices::Cpu;
@@ -217,7 +219,7 @@ impl Target {
             Self::Gpu { adapter, matrices, .. } => {
                 let cooperative_matrices = *matrices && adapter.cooperative_matrices.is_ok();
                 let options = GpuOptions { cooperative_matrices, ..GpuOptions::default() };
-                Device::find_with(&adapter.index.to_string(), &options)
+                GpuContext::open(adapter.index, &options).map(Device::from_context)
             }
         }
     }
