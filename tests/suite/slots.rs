@@ -195,8 +195,13 @@ fn dropped_calls_change_no_slot(engine: &Engine) {
 
         let other = Random(99).array((200, 3, 4));
         let inputs = Inputs::new(other.view());
-        let mut dropped = 0;
-        for polls in 0..6 {
+        // Unpolled calls are dropped everywhere; only a GPU's can be dropped while they run, and where
+        // other programs hold this thread up, they may have ended at their first poll.
+        let (mut dropped, least) = (0, if engine.is_gpu() { 2 } else { 1 });
+        for (attempt, polls) in (0..6).chain(std::iter::repeat_n(1, 30)).enumerate() {
+            if attempt >= 6 && dropped >= least {
+                break;
+            }
             streams.restore_many(&all, before.view()).unwrap();
             let finished = {
                 let future = streams.advance_async(&arrivals.slots, &inputs);
@@ -220,8 +225,6 @@ fn dropped_calls_change_no_slot(engine: &Engine) {
             let what = format!("after a call dropped at its poll {polls}");
             same_bits(&what, streams.save_many(&all).unwrap().view(), want.view());
         }
-        // Unpolled ones are dropped everywhere; only a GPU's can be dropped while they run.
-        let least = if engine.is_gpu() { 2 } else { 1 };
         assert!(dropped >= least, "{dropped} calls were dropped before their end");
     }
 }
