@@ -153,6 +153,11 @@ impl Kernel {
         )
     }
 
+    /// How many gates the kernel multiplies for.
+    pub(crate) fn planes(self) -> u32 {
+        u32::try_from(self.gates().len()).expect("a kernel has three gates at most")
+    }
+
     /// Whether the kernel computes the gate inputs of a chunk.
     pub(crate) fn is_projection(self) -> bool {
         matches!(self, Self::InputProjection | Self::MatrixProjection)

@@ -66,7 +66,7 @@ impl Tiles {
     }
 
     pub(super) fn constants(&self, kernel: Kernel) -> String {
-        let planes = u32::try_from(kernel.gates().len()).expect("three at most");
+        let planes = kernel.planes();
         let stage = Self::STAGE_COLUMNS;
         let mut text = format!("alias TileA = coop_mat{0}x{0}<f16, A>;\n", self.size);
         writeln!(text, "alias TileB = coop_mat{0}x{0}<f16, B>;", self.size)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Capabilities, PlanOptions, SoftwareDriver, matrix, resident};
+use super::{Capabilities, PlanOptions, SoftwareDriver};
 use crate::cell::ResetForm;
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +26,16 @@ pub enum KernelFamily {
     Matrix,
 }
 
+impl KernelFamily {
+    /// What says that the family was asked for and cannot run.
+    pub(super) fn refused(self, obstacle: &str) -> Error {
+        Error::new(
+            ErrorKind::InvalidRequest,
+            format!("the kernel family '{self}' cannot run here: {obstacle}"),
+        )
+    }
+}
+
 impl fmt::Display for KernelFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -44,32 +54,23 @@ pub(crate) struct FamilyChoice {
 }
 
 impl FamilyChoice {
-    /// The family that `options` force, else the table's, for runs of up to `shape`.
+    /// The family that `options` force, else the table's, for runs of up to `shape`; `resident` is the
+    /// workgroup of the sequence kernels, or why they cannot run.
     pub(crate) fn choose(
         config: &GruConfig,
         shape: SequenceShape,
         capabilities: &Capabilities,
         options: &PlanOptions,
+        resident: &Result<Resident, String>,
     ) -> Result<Self> {
-        let resident = resident::choose(config, shape.batch, capabilities, options);
         match (options.family, resident) {
-            (Some(KernelFamily::Sequence), Err(obstacle)) => Err(Error::new(
-                ErrorKind::InvalidRequest,
-                format!("the kernel family 'sequence' cannot run here: {obstacle}"),
-            )),
-            (Some(KernelFamily::Matrix), _) => {
-                match matrix::choose(config, shape.batch, capabilities, options) {
-                    Ok(_) => Ok(Self { family: KernelFamily::Matrix, why: "as asked for" }),
-                    Err(obstacle) => Err(Error::new(
-                        ErrorKind::InvalidRequest,
-                        format!("the kernel family 'matrix' cannot run here: {obstacle}"),
-                    )),
-                }
+            (Some(KernelFamily::Sequence), Err(obstacle)) => {
+                Err(KernelFamily::Sequence.refused(obstacle))
             }
             (Some(family), _) => Ok(Self { family, why: "as asked for" }),
             // A wavefront of steps is one of the step kernels.
             (None, Ok(resident)) if options.wavefront != Some(true) => {
-                Ok(Self::of_table(&resident, config, shape, capabilities))
+                Ok(Self::of_table(resident, config, shape, capabilities))
             }
             (None, _) => Ok(Self { family: KernelFamily::Step, why: "it runs everything" }),
         }

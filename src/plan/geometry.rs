@@ -45,8 +45,17 @@ impl Geometry {
         options: &PlanOptions,
     ) -> Result<Self> {
         super::check_request(config, capabilities, options)?;
-        let family = FamilyChoice::choose(config, shape, capabilities, options)?;
         let batch = shape.batch;
+        let resident = resident::choose(config, batch, capabilities, options);
+        let family = FamilyChoice::choose(config, shape, capabilities, options, &resident)?;
+        let resident = resident.ok().filter(|_| family.family == KernelFamily::Sequence);
+        let matrix = match family.family {
+            KernelFamily::Matrix => {
+                let tiles = matrix::choose(config, batch, capabilities, options);
+                Some(tiles.map_err(|obstacle| family.family.refused(&obstacle))?)
+            }
+            KernelFamily::Step | KernelFamily::Sequence => None,
+        };
         let widest = if capabilities.software { 8 } else { 32 };
         let lanes = quads(config.hidden_size).next_power_of_two().min(widest);
         let rows = |available: usize, most: u32| -> u32 {
@@ -65,14 +74,6 @@ impl Geometry {
         // A chunk's rows are steps x batch: blocks are full but for the shortest runs. Eight rows
         // of three gates exceed a software adapter's registers.
         let projection_rows = if capabilities.software { 4 } else { 8 };
-        let resident = match family.family {
-            KernelFamily::Sequence => resident::choose(config, batch, capabilities, options).ok(),
-            KernelFamily::Step | KernelFamily::Matrix => None,
-        };
-        let matrix = match family.family {
-            KernelFamily::Matrix => matrix::choose(config, batch, capabilities, options).ok(),
-            KernelFamily::Step | KernelFamily::Sequence => None,
-        };
         let mut geometry = Self {
             family,
             wavefront: false,

@@ -44,7 +44,7 @@ use std::time::Duration;
 use crate::cell::{CellFunctions, ResetForm};
 use crate::config::GruConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{Kernel, LaunchRecord, Variant};
+use crate::kernels::{Kernel, LaunchRecord, Tiles, Variant};
 use crate::precision::Precision;
 use crate::shape::SequenceShape;
 
@@ -141,8 +141,7 @@ impl Plan {
         capabilities: &Capabilities,
         options: &PlanOptions,
     ) -> Result<Self> {
-        let geometry = Geometry::choose(config, shape, capabilities, options)?;
-        Self::within(config, RowOrder::full(shape), capabilities, options, geometry, None)
+        Self::of_rows(config, RowOrder::full(shape), capabilities, options)
     }
 
     /// The plan for a run of `shape` whose row b has `lengths[b]` steps: rows that have ended
@@ -159,7 +158,16 @@ impl Plan {
         options: &PlanOptions,
     ) -> Result<Self> {
         let rows = RowOrder::new(shape, Some(lengths))?;
-        let geometry = Geometry::choose(config, shape, capabilities, options)?;
+        Self::of_rows(config, rows, capabilities, options)
+    }
+
+    fn of_rows(
+        config: &GruConfig,
+        rows: RowOrder,
+        capabilities: &Capabilities,
+        options: &PlanOptions,
+    ) -> Result<Self> {
+        let geometry = Geometry::choose(config, rows.shape(), capabilities, options)?;
         Self::within(config, rows, capabilities, options, geometry, None)
     }
 
@@ -231,10 +239,9 @@ impl Plan {
             |kernel: Kernel| if self.geometry.wavefront && kernel.is_step() { 2 } else { 1 };
         let placements = self.weights.placements.iter().filter(|p| !p.kernel.is_sequence());
         let iterations = placements.map(|p| {
-            let (Variant { kernel, tiles, .. }, k_quads) =
-                (self.variant(p.kernel), p.layout.k_quads as u64);
-            let planes = u32::try_from(kernel.gates().len()).expect("three gates at most");
-            loops(kernel) * tiles.map_or(k_quads, |t| t.iterations(planes, k_quads))
+            let (k_quads, tiles) = (p.layout.k_quads as u64, self.tiles(p.kernel));
+            let product = tiles.map_or(k_quads, |t| t.iterations(p.kernel.planes(), k_quads));
+            loops(p.kernel) * product
         });
         let longest = iterations.max().unwrap_or(0);
         if longest > capabilities.loop_iterations() {
@@ -391,18 +398,22 @@ impl Plan {
         self.uniform_alignment.max(16)
     }
 
+    /// The workgroup of `kernel`, where it is a matrix kernel.
+    fn tiles(&self, kernel: Kernel) -> Option<Tiles> {
+        self.geometry.matrix.filter(|_| kernel.is_matrix()).map(|m| match kernel.is_projection() {
+            true => m.projection,
+            false => m.step,
+        })
+    }
+
     /// The variant of `kernel` that this plan runs.
     pub(crate) fn variant(&self, kernel: Kernel) -> Variant {
         let g = &self.geometry;
         let resident = g.resident.filter(|_| kernel.is_sequence());
-        let tiles = g.matrix.filter(|_| kernel.is_matrix()).map(|m| match kernel.is_projection() {
-            true => m.projection,
-            false => m.step,
-        });
-        let planes = u32::try_from(kernel.gates().len()).expect("three gates at most");
+        let tiles = self.tiles(kernel);
         let (lanes, rows, row_groups) = match (resident, tiles) {
             (Some(resident), _) => (resident.invocations(), resident.rows, 1),
-            (_, Some(tiles)) => (tiles.invocations(planes), tiles.rows(), 1),
+            (_, Some(tiles)) => (tiles.invocations(kernel.planes()), tiles.rows(), 1),
             _ if kernel.is_step() => (g.lanes, g.step_rows, g.step_groups),
             _ => (g.lanes, g.projection_rows, g.projection_groups),
         };

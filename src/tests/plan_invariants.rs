@@ -60,7 +60,7 @@ fn check_buffers(plan: &Plan, capabilities: &Capabilities) {
     }
     if let Some(matrix) = &g.matrix {
         for (kernel, tiles) in plan.kernels().iter().map(|k| (k, plan.variant(*k).tiles.unwrap())) {
-            let planes = u32::try_from(kernel.gates().len()).unwrap();
+            let planes = kernel.planes();
             let (used, bytes) = (tiles.invocations(planes), tiles.workgroup_bytes(planes));
             assert!(used <= capabilities.max_invocations, "{used} invocations in {matrix:?}");
             let most = capabilities.max_workgroup_memory;

@@ -102,7 +102,7 @@ pub(super) fn matrix_variants() -> Vec<Variant> {
                         continue;
                     }
                     let tiles = Tiles { size, subgroup, row_tiles, unit_tiles };
-                    let planes = u32::try_from(kernel.gates().len()).unwrap();
+                    let planes = kernel.planes();
                     all.push(Variant {
                         kernel,
                         precision: Precision::F16,
@@ -205,7 +205,7 @@ fn check_bindings(variant: &Variant, module: &Module, info: &ModuleInfo) {
     }
     assert_eq!(found, wanted.into_keys().collect(), "{variant:?}");
     assert_eq!(immediates, usize::from(variant.immediates), "{variant:?}");
-    let planes = u32::try_from(variant.kernel.gates().len()).unwrap();
+    let planes = variant.kernel.planes();
     let tiles = variant.tiles.map_or(0, |t| u64::from(t.workgroup_bytes(planes)));
     let planned = variant.resident.map_or(tiles, |r| r.workgroup_bytes(variant.kernel));
     assert_eq!(u64::from(workgroup_bytes), planned, "{variant:?}: workgroup memory");

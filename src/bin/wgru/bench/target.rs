@@ -136,22 +136,19 @@ fn once_each(precisions: &[Precision]) -> Vec<Precision> {
 
 impl Target {
     fn with(&self, precision: Precision) -> Self {
-        match self.clone() {
-            Self::Gpu { adapter, namesake, matrices, .. } => {
-                Self::Gpu { adapter, precision, namesake, matrices }
-            }
-            cpu => cpu,
+        let mut target = self.clone();
+        if let Self::Gpu { precision: own, .. } = &mut target {
+            *own = precision;
         }
+        target
     }
 
     /// The same, with matrix kernels where the precision is theirs.
-    pub(crate) fn with_matrices(self) -> Self {
-        match self {
-            Self::Gpu { adapter, precision, namesake, .. } => {
-                Self::Gpu { adapter, precision, namesake, matrices: precision == Precision::F16 }
-            }
-            cpu => cpu,
+    pub(crate) fn with_matrices(mut self) -> Self {
+        if let Self::Gpu { precision, matrices, .. } = &mut self {
+            *matrices = *precision == Precision::F16;
         }
+        self
     }
 
     /// Whether matrix kernels are to be timed; or why they are, and cannot be.
